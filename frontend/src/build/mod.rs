@@ -1,0 +1,1 @@
+//! Images from what is on the machine.

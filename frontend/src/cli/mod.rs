@@ -1,0 +1,1 @@
+//! What was typed: every command and flag, once.

@@ -1,0 +1,64 @@
+//! How a command fails: what was being done, to what, why, and what to do next.
+
+use std::fmt;
+
+/// A failure that ends the command with `FATAL:` and exit code 255, as scripts of the incumbents expect.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+}
+
+/// The result of anything that can end a command.
+pub type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure described by one sentence: what was being done, to what, and why it did not work.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    /// Adds what the user can do next, as one sentence.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts what was being done in front, as the incumbents chain their messages: `context: message`.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// What the user can do next, if anything is known.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Turns an operating system error into a [`Failure`] that says what was being done.
+pub trait Doing<T> {
+    /// `doing` reads like "opening image /a/b".
+    ///
+    /// # Errors
+    /// The error it was given, described.
+    fn doing(self, doing: impl FnOnce() -> String) -> Outcome<T>;
+}
+
+impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
+    fn doing(self, doing: impl FnOnce() -> String) -> Outcome<T> {
+        self.map_err(|error| Failure::new(format!("while {}: {error}", doing())))
+    }
+}

@@ -1,0 +1,1 @@
+//! What an image is, told by its content: one file per format.

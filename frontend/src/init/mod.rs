@@ -1,0 +1,1 @@
+//! Inside the container: environment, account files, signals, the user's program.

@@ -1,0 +1,1 @@
+//! What is wanted: the command line and environment, decided.

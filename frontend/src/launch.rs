@@ -1,0 +1,1 @@
+//! Descriptors in order, frame in the pipe, exec of the starter.

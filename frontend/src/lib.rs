@@ -1,0 +1,25 @@
+//! Everything of Lamina the user touches. Nothing here is ever privileged.
+//!
+//! Data flows one way: what was typed ([`cli`]) becomes what is wanted ([`intent`]); the images it names are
+//! opened and inspected ([`image`], [`sif`]); both become a plan ([`planning`]), a payload ([`payload`]) and, at
+//! last, the exec of the starter ([`launch`]). On the other side of the mounts the payload is carried out by
+//! [`init`]. The commands that write files live in [`overlay`] and [`build`].
+#![deny(unsafe_code)]
+
+pub mod message;
+pub mod error;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod confined;
+pub mod image;
+pub mod sif;
+pub mod lock;
+pub mod overlay;
+pub mod build;
+pub mod cli;
+pub mod user;
+pub mod intent;
+pub mod planning;
+pub mod payload;
+pub mod launch;
+pub mod init;

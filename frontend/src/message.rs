@@ -1,0 +1,82 @@
+//! Words to the user on standard error, in the form the incumbents use: a label padded to eight columns.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicI8, Ordering};
+
+/// How much is said. A message is shown when its own level is at most the threshold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(i8)]
+pub enum Level {
+    /// The command ends.
+    Fatal = -4,
+    /// Something failed.
+    Error = -3,
+    /// Something is not as asked for.
+    Warning = -2,
+    /// Something worth knowing.
+    Info = 1,
+    /// Shown with `-v`.
+    Verbose = 4,
+    /// Shown with `-d`.
+    Debug = 5,
+}
+
+static THRESHOLD: AtomicI8 = AtomicI8::new(1);
+static COLOUR: AtomicBool = AtomicBool::new(true);
+
+/// Sets the threshold: 1 by default, 4 with `-v`, 5 with `-d`, -1 with `-q`, -3 with `-s`; and whether labels may
+/// be coloured on a terminal.
+pub fn configure(threshold: i8, colour: bool) {
+    THRESHOLD.store(threshold, Ordering::Relaxed);
+    COLOUR.store(colour, Ordering::Relaxed);
+}
+
+/// The threshold in force.
+#[must_use]
+pub fn threshold() -> i8 {
+    THRESHOLD.load(Ordering::Relaxed)
+}
+
+/// Whether labels are coloured: allowed, standard error a terminal, and `NO_COLOR` not set.
+#[must_use]
+pub fn coloured() -> bool {
+    COLOUR.load(Ordering::Relaxed)
+        && std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Says one line. A standard error that cannot be written to is nobody's fault and changes nothing.
+pub fn say(level: Level, text: &str) {
+    if level as i8 > threshold() {
+        return;
+    }
+    let (label, colour) = match level {
+        Level::Fatal => ("FATAL:", "\x1b[31m"),
+        Level::Error => ("ERROR:", "\x1b[31m"),
+        Level::Warning => ("WARNING:", "\x1b[33m"),
+        Level::Info => ("INFO:", "\x1b[34m"),
+        Level::Verbose => ("VERBOSE:", ""),
+        Level::Debug => ("DEBUG:", ""),
+    };
+    let line = if coloured() && !colour.is_empty() {
+        format!("{colour}{label:<8}\x1b[0m {text}\n")
+    } else {
+        format!("{label:<8} {text}\n")
+    };
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Says something worth knowing.
+pub fn info(text: impl AsRef<str>) {
+    say(Level::Info, text.as_ref());
+}
+
+/// Says that something is not as asked for.
+pub fn warning(text: impl AsRef<str>) {
+    say(Level::Warning, text.as_ref());
+}
+
+/// Says what `-v` asks for.
+pub fn verbose(text: impl AsRef<str>) {
+    say(Level::Verbose, text.as_ref());
+}

@@ -1,0 +1,1 @@
+//! What init is told: argv, environment, cwd, umask, signals.

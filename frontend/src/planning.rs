@@ -1,0 +1,1 @@
+//! From intent and inspected images to the plan. Pure.

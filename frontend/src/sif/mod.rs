@@ -1,0 +1,1 @@
+//! SIF files: header, descriptor table, objects; read and write.

@@ -1,0 +1,1 @@
+//! Who the caller is: numeric ids, names, home.
