@@ -1,6 +1,9 @@
 //! Words to the user on standard error, in the form the incumbents use: a label padded to eight columns.
 
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicI8, Ordering};
 
 /// How much is said. A message is shown when its own level is at most the threshold.
@@ -79,4 +82,36 @@ pub fn warning(text: impl AsRef<str>) {
 /// Says what `-v` asks for.
 pub fn verbose(text: impl AsRef<str>) {
     say(Level::Verbose, text.as_ref());
+}
+
+/// A path or other text of somebody's choosing as it may appear in a message: control characters and bytes that are no
+/// text are escaped, so that it can neither forge a line nor reach the terminal.
+#[must_use]
+pub fn shown(text: impl AsRef<OsStr>) -> String {
+    let mut shown = String::new();
+    for chunk in text.as_ref().as_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                shown.extend(character.escape_default());
+            } else {
+                shown.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_text_has_no_control_characters_and_no_stray_bytes() {
+        assert_eq!(shown("/a b/\u{e9}.img"), "/a b/\u{e9}.img");
+        assert_eq!(shown("a\nFATAL: \x1b[31m"), "a\\nFATAL: \\u{1b}[31m");
+        assert_eq!(shown(OsStr::from_bytes(b"a\xffb")), "a\\xffb");
+    }
 }

@@ -1,1 +1,11 @@
-//! SIF files: header, descriptor table, objects; read and write.
+//! SIF files, version 01: global header, descriptor table, data objects; read and write.
+//!
+//! [`table`] reads with every check a hostile file calls for and never trusts a counter it can derive; [`layout`]
+//! has the bytes; [`codes`] the numbers; [`write`] makes new files and adds objects to old ones.
+
+pub mod codes;
+pub mod layout;
+pub mod table;
+
+pub use codes::{Arch, DataType, FsType, HashType, PartitionType};
+pub use table::{Descriptor, Extra, Header, Link, Table};

@@ -1,1 +1,4 @@
 //! The only unsafe code of the frontend.
+
+pub mod fork;
+pub mod lock;

@@ -1,0 +1,229 @@
+//! A parser over hostile bytes, run in a child that can do nothing but read them and answer.
+//!
+//! The child is a plain fork without an exec, so it costs some tenths of a millisecond. It gives up, in this order: time
+//! ([`SECONDS_MAX`]), memory, new descriptors, the file system and network (Landlock, all classes this kernel
+//! knows), and every system call but reading the one descriptor, writing the answer and managing its own memory
+//! (seccomp). The parent believes nothing of the answer that it did not decode and bound; what the values in it may
+//! be is for the caller to check.
+//!
+//! `no_new_privs`, which the child sets, would cancel the setuid bit of the starter: it must never be set in the
+//! parent, and this is why there is a child at all.
+
+use super::codec;
+use crate::image::FileBytes;
+use crate::sys::fork;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope,
+};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+/// Longest time for reading the headers of one image. They are a few pages; a file on a server that does not
+/// answer must not hang the command.
+pub const SECONDS_MAX: u32 = 5;
+/// Most private memory of the child: the largest table read plus its answer need less than half of it.
+const MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// How long a killed child may take to die. One that waits in the kernel for a dead server can take for ever; it
+/// is then left to it, since it can do nothing any more.
+const REAP_TIME_MAX: Duration = Duration::from_secs(1);
+/// The child's exit status when it could not lock itself up.
+const NOT_CONFINED: i32 = 2;
+/// The child's exit status when its answer could not be sent.
+const NOT_SENT: i32 = 3;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unanswered {
+    /// The child could not be started.
+    NotStarted(Errno),
+    /// The child could not lock itself up, so it did not look at anything.
+    NotConfined,
+    /// The child ran longer than [`SECONDS_MAX`].
+    TooSlow,
+    /// The child died, by a signal if one is known.
+    Died(Option<Signal>),
+    /// The answer is not one.
+    Nonsense,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStarted(errno) => write!(f, "the reader process could not be started: {}", errno.desc()),
+            Self::NotConfined => f.write_str("the reader process could not be confined by seccomp"),
+            Self::TooSlow => write!(f, "its headers could not be read within {SECONDS_MAX} seconds"),
+            Self::Died(Some(signal)) => {
+                write!(f, "the confined reader of its headers was stopped by {signal}")
+            }
+            Self::Died(None) => f.write_str("the confined reader of its headers failed"),
+            Self::Nonsense => f.write_str("the confined reader of its headers gave no valid answer"),
+        }
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+/// Runs `parse` over the first `length` bytes of `file` in a confined child and returns its answer.
+///
+/// `parse` must need nothing but the bytes and memory.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn read<T: Serialize + DeserializeOwned>(
+    file: &File,
+    length: u64,
+    parse: impl FnOnce(&FileBytes<'_>) -> T,
+) -> Result<T, Unanswered> {
+    let (receiver, sender) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Unanswered::NotStarted)?;
+    let (mut receiver, mut sender) = (File::from(receiver), File::from(sender));
+    // Compiled before the fork: it allocates, and a failure is reported better from here.
+    let filter = filter(file, &sender).ok_or(Unanswered::NotConfined)?;
+    let child = fork::fork_to(|| {
+        if confine(&filter).is_none() {
+            return NOT_CONFINED;
+        }
+        let answer = codec::encode(&parse(&FileBytes::new(file, length)));
+        match answer.map(|bytes| sender.write_all(&bytes)) {
+            Some(Ok(())) => 0,
+            _ => NOT_SENT,
+        }
+    })
+    .map_err(Unanswered::NotStarted)?;
+    drop(sender);
+    let answer = receive(&mut receiver);
+    if answer.is_err() {
+        let _ = kill(child, Signal::SIGKILL);
+    }
+    let ended = reap(child);
+    let bytes = answer?;
+    match ended {
+        // Where the caller ignores SIGCHLD the kernel keeps no status; the answer speaks for itself.
+        Some(WaitStatus::Exited(_, 0)) | None => codec::decode(&bytes).ok_or(Unanswered::Nonsense),
+        Some(WaitStatus::Exited(_, NOT_CONFINED)) => Err(Unanswered::NotConfined),
+        Some(WaitStatus::Signaled(_, Signal::SIGALRM, _)) => Err(Unanswered::TooSlow),
+        Some(WaitStatus::Signaled(_, signal, _)) => Err(Unanswered::Died(Some(signal))),
+        Some(_) => Err(Unanswered::Died(None)),
+    }
+}
+
+/// Reads until the child is gone, at most as long and as much as an answer may be.
+fn receive(receiver: &mut File) -> Result<Vec<u8>, Unanswered> {
+    let deadline = Instant::now() + Duration::from_secs(u64::from(SECONDS_MAX));
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        match nix::poll::poll(&mut [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) => return Err(Unanswered::TooSlow),
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(_) => return Err(Unanswered::Nonsense),
+        }
+        match receiver.read(&mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) if bytes.len() + read <= codec::ANSWER_BYTES_MAX => {
+                bytes.extend_from_slice(&chunk[..read])
+            }
+            _ => return Err(Unanswered::Nonsense),
+        }
+    }
+}
+
+/// Waits for a child that is about to end; `None` when nothing is known of its end.
+fn reap(child: Pid) -> Option<WaitStatus> {
+    let deadline = Instant::now() + REAP_TIME_MAX;
+    let mut pause = Duration::from_micros(20);
+    loop {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if Instant::now() < deadline => std::thread::sleep(pause),
+            Ok(WaitStatus::StillAlive) => return None,
+            Ok(ended) => return Some(ended),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Gives up everything that a parser does not need; `None` when seccomp or a limit was refused.
+fn confine(filter: &BpfProgram) -> Option<()> {
+    fork::die_after(SECONDS_MAX + 1).ok()?;
+    nix::sys::prctl::set_dumpable(false).ok()?;
+    let limits = [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_CPU, u64::from(SECONDS_MAX)),
+        (Resource::RLIMIT_DATA, MEMORY_BYTES_MAX),
+        (Resource::RLIMIT_FSIZE, 0),
+    ];
+    for (resource, most) in limits {
+        setrlimit(resource, most, most).ok()?;
+    }
+    // A kernel without Landlock, or a surrounding sandbox that forbids it, takes nothing away: the filter below has
+    // no call that Landlock would have to refuse.
+    let _ = forbid_files_and_network();
+    seccompiler::apply_filter(filter).ok()
+}
+
+fn forbid_files_and_network() -> Result<(), RulesetError> {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(ABI::V7))?
+        .handle_access(AccessNet::from_all(ABI::V7))?
+        .scope(Scope::from_all(ABI::V7))?
+        .create()?
+        .restrict_self()
+        .map(drop)
+}
+
+/// The calls of a parser: reading the image, writing the answer, its own memory (never executable, never of a file),
+/// its end. Anything else kills the process.
+fn filter(image: &File, answer: &File) -> Option<BpfProgram> {
+    let argument = |number, comparison, value: i32| {
+        SeccompCondition::new(number, Width::Dword, comparison, u64::from(value.cast_unsigned())).ok()
+    };
+    let not_executable = || argument(2, Is::MaskedEq(libc::PROT_EXEC as u64), 0);
+    let rules = [
+        (libc::SYS_pread64, vec![argument(0, Is::Eq, image.as_raw_fd())?]),
+        (libc::SYS_write, vec![argument(0, Is::Eq, answer.as_raw_fd())?]),
+        (libc::SYS_mmap, vec![not_executable()?, argument(4, Is::Eq, -1)?]),
+        (libc::SYS_mprotect, vec![not_executable()?]),
+        (libc::SYS_munmap, vec![]),
+        (libc::SYS_mremap, vec![]),
+        (libc::SYS_madvise, vec![]),
+        (libc::SYS_brk, vec![]),
+        (libc::SYS_exit_group, vec![]),
+    ];
+    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for (call, conditions) in rules {
+        // An entry without rules allows the call with any arguments.
+        let rule = if conditions.is_empty() {
+            vec![]
+        } else {
+            vec![SeccompRule::new(conditions).ok()?]
+        };
+        allowed.insert(call, rule);
+    }
+    let target = TargetArch::try_from(std::env::consts::ARCH).ok()?;
+    SeccompFilter::new(allowed, SeccompAction::KillProcess, SeccompAction::Allow, target)
+        .ok()?
+        .try_into()
+        .ok()
+}
