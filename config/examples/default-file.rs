@@ -1,0 +1,5 @@
+//! Prints the default `singularity.conf`.
+
+fn main() {
+    print!("{}", config::default_file());
+}

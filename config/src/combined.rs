@@ -1,0 +1,44 @@
+//! Questions that two directives answer together, because each incumbent has its own spelling.
+
+use crate::{Setting, SetuidMountSquashfs, Settings};
+
+impl Settings {
+    /// Whether root may mount ext3 images of users through the kernel; the directive that decides, and its line.
+    /// Of the two spellings, `no` wins.
+    #[must_use]
+    pub fn kernel_extfs(&self) -> (bool, &'static str, Option<u32>) {
+        let second = (self.allow_setuid_mount_extfs.value, &self.allow_setuid_mount_extfs);
+        no_wins(&self.allow_kernel_extfs, "allow kernel extfs", second, "allow setuid-mount extfs")
+    }
+
+    /// Whether root may mount squashfs images of users through the kernel; the directive that decides, and its line.
+    /// Of the two spellings, `no` wins; `iflimited` is `yes` where a `limit container` directive has an entry.
+    #[must_use]
+    pub fn kernel_squashfs(&self) -> (bool, &'static str, Option<u32>) {
+        let second = &self.allow_setuid_mount_squashfs;
+        let allowed = match second.value {
+            SetuidMountSquashfs::Yes => true,
+            SetuidMountSquashfs::No => false,
+            SetuidMountSquashfs::IfLimited => self.limits_containers(),
+        };
+        no_wins(&self.allow_kernel_squashfs, "allow kernel squashfs", (allowed, second), "allow setuid-mount squashfs")
+    }
+
+    /// Whether any of the `limit container` directives has an entry.
+    #[must_use]
+    pub fn limits_containers(&self) -> bool {
+        let lists = [self.limit_container_owners.len(), self.limit_container_groups.len(), self.limit_container_paths.len()];
+        lists.iter().any(|length| *length > 0)
+    }
+}
+
+/// The first that forbids decides; if none does, the first that was written.
+fn no_wins<T>(
+    first: &Setting<bool>,
+    first_name: &'static str,
+    (second_allows, second): (bool, &Setting<T>),
+    second_name: &'static str,
+) -> (bool, &'static str, Option<u32>) {
+    let second_decides = first.value && (!second_allows || first.line.is_none() && second.line.is_some());
+    if second_decides { (second_allows, second_name, second.line) } else { (first.value, first_name, first.line) }
+}

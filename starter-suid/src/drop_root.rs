@@ -1,0 +1,56 @@
+//! Giving up everything, in the order that makes it stick, and the proof.
+
+use crate::caller::Caller;
+use crate::refusal::{Refusal, Step};
+use crate::sys;
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
+
+/// Proof that this process has no more privilege than its caller had.
+#[must_use]
+pub struct Unprivileged(());
+
+/// Becomes the caller, for good. The bounding set goes first because emptying it needs a capability; groups go
+/// before users because changing them does too; `no_new_privs` comes last because nothing here needs it. Root stays
+/// root: it lent itself nothing.
+pub fn give_up(caller: &Caller) -> Result<Unprivileged, Refusal> {
+    if caller.is_root() {
+        return Ok(Unprivileged(()));
+    }
+    sys::empty_bounding_set()?;
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).step("emptying a capability set")?;
+    }
+    sys::lock_root_out()?;
+    setresgid(caller.gid, caller.gid, caller.gid).step("giving up root's group")?;
+    setresuid(caller.uid, caller.uid, caller.uid).step("giving up root")?;
+    nix::sys::prctl::set_no_new_privs().step("setting no_new_privs")?;
+    prove(caller)
+}
+
+fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {
+    let doubt = |what: &str| Err(Refusal::new(format!("root's privilege was not given up: {what}")));
+    let users = getresuid().step("reading user ids")?;
+    let groups = getresgid().step("reading group ids")?;
+    if [users.real, users.effective, users.saved] != [caller.uid; 3] {
+        return doubt("user ids");
+    }
+    if [groups.real, groups.effective, groups.saved] != [caller.gid; 3] {
+        return doubt("group ids");
+    }
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient, CapSet::Bounding] {
+        if !caps::read(None, set).step("reading a capability set")?.is_empty() {
+            return doubt("capabilities");
+        }
+    }
+    let unchanged = Uid::from_raw(u32::MAX);
+    if setresuid(unchanged, Uid::from_raw(0), unchanged) != Err(Errno::EPERM) {
+        return doubt("root could be taken back");
+    }
+    let unchanged = Gid::from_raw(u32::MAX);
+    if caller.gid.as_raw() != 0 && setresgid(unchanged, Gid::from_raw(0), unchanged) != Err(Errno::EPERM) {
+        return doubt("root's group could be taken back");
+    }
+    Ok(Unprivileged(()))
+}

@@ -1,0 +1,69 @@
+//! The end of this program: everything that is left goes to `init`, which runs as the caller.
+
+use crate::drop_root::Unprivileged;
+use crate::policy::Permit;
+use crate::refusal::{self, Refusal, Step};
+use crate::sys;
+use nix::fcntl::AtFlags;
+use nix::unistd::{Pid, execveat};
+use protocol::{ACCOUNT_FD_FIRST, AccountFile, PAYLOAD_FD};
+use rustix::fs::{CWD, Mode, OFlags};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+
+/// Where `make install PREFIX=` puts the helpers.
+const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
+    Some(folder) => folder,
+    None => "/usr/local",
+};
+/// Descriptors that are still needed live at this number or above, out of the way of the fixed ones.
+const KEPT_FD_FIRST: i32 = 32;
+const INIT_NAME: &CStr = c"lamina-init";
+
+/// Our own `init`, opened before the container's root hides it.
+pub struct Init(OwnedFd);
+
+/// Opens `init` at its fixed path.
+pub fn open_init() -> Result<Init, Refusal> {
+    let path = format!("{PREFIX}/libexec/lamina/bin/init");
+    let file = rustix::fs::openat(CWD, &*path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .step(format!("opening {path}"))?;
+    Ok(Init(keep(&file)?))
+}
+
+/// A copy of a descriptor at [`KEPT_FD_FIRST`] or above.
+pub fn keep(fd: &OwnedFd) -> Result<OwnedFd, Refusal> {
+    rustix::io::fcntl_dupfd_cloexec(fd, KEPT_FD_FIRST).step("keeping a descriptor")
+}
+
+/// Says what is not as asked for, if the caller wants to know. Only after everything was given up.
+pub fn warn(_proof: &Unprivileged, permit: &Permit, warnings: &[String]) {
+    for warning in warnings.iter().filter(|_| permit.plan.warnings) {
+        refusal::say("WARNING: ", warning);
+    }
+}
+
+/// Starts `init` in the container, with the payload and the image's account files.
+pub fn enter_container(
+    _proof: Unprivileged,
+    init: &Init,
+    account_files: Vec<(AccountFile, OwnedFd)>,
+) -> Result<Infallible, Refusal> {
+    let payload = keep(&sys::adopt(PAYLOAD_FD)?)?;
+    sys::place(&payload, PAYLOAD_FD)?;
+    for (file, fd) in &account_files {
+        sys::place(fd, ACCOUNT_FD_FIRST + *file as i32)?;
+    }
+    exec(init, &[INIT_NAME])
+}
+
+/// Starts `init` outside, to wait for process 1 of the container's PID namespace.
+pub fn monitor(_proof: Unprivileged, init: &Init, container: Pid) -> Result<Infallible, Refusal> {
+    let pid = CString::new(container.to_string()).unwrap_or_default();
+    exec(init, &[INIT_NAME, c"monitor", &pid])
+}
+
+fn exec(init: &Init, arguments: &[&CStr]) -> Result<Infallible, Refusal> {
+    execveat(&init.0, c"", arguments, &[] as &[&CStr], AtFlags::AT_EMPTY_PATH).step("starting init")
+}

@@ -1,0 +1,46 @@
+//! A clean process, whatever the caller left behind: descriptors, environment, signals, umask, working directory.
+
+use crate::refusal::{EXIT_STATUS, Refusal, Step};
+use crate::sys;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{alarm, chdir};
+use rustix::fs::{CWD, Mode as RMode, OFlags};
+
+/// Seconds until the kernel ends a starter that is stuck before its mounts are made, for example on an image
+/// whose file system never answers.
+const DEADLINE_SECONDS: u32 = 10;
+/// Inode number of the initial user namespace: `PROC_USER_INIT_INO` in the kernel's `proc_ns.h`.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Makes the process undumpable first, so that from here on nobody can look in, then removes everything inherited.
+pub fn clean_process() -> Result<(), Refusal> {
+    nix::sys::prctl::set_dumpable(false).step("becoming undumpable")?;
+    std::panic::set_hook(Box::new(|_| sys::exit_now(EXIT_STATUS)));
+    sys::close_range(3, true)?;
+    sys::clear_environment()?;
+    sys::default_signals();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblocking signals")?;
+    alarm::set(DEADLINE_SECONDS);
+    umask(Mode::empty());
+    chdir("/").step("leaving the working directory")
+}
+
+/// From here on only the kernel's own work takes time, and an image on a slow disk may take its own.
+pub fn lift_deadline() {
+    alarm::cancel();
+}
+
+/// Refuses to work in a user namespace that somebody made: root there is not root here.
+pub fn require_initial_user_namespace() -> Result<(), Refusal> {
+    let proc = rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, RMode::empty())
+        .step("opening /proc")?;
+    let kind = rustix::fs::fstatfs(&proc).step("looking at /proc")?.f_type;
+    let inode = rustix::fs::statat(&proc, "self/ns/user", rustix::fs::AtFlags::empty())
+        .step("looking at the user namespace")?
+        .st_ino;
+    if kind != rustix::fs::PROC_SUPER_MAGIC || inode != INITIAL_USER_NAMESPACE {
+        return Err(Refusal::new("the setuid starter does not work inside a user namespace"));
+    }
+    Ok(())
+}

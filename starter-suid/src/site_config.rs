@@ -1,0 +1,134 @@
+//! What the site allows: `singularity.conf`, from a path fixed when this program was built.
+
+use crate::refusal::{Refusal, Step};
+use crate::policy::Limits;
+use config::{Setting, Settings};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+/// Where the configuration folder is; chosen by `make install SYSCONFDIR=`.
+const SYSCONFDIR: &str = match option_env!("LAMINA_SYSCONFDIR") {
+    Some(folder) => folder,
+    None => "/usr/local/etc",
+};
+/// The file below [`SYSCONFDIR`].
+const FILE: &str = "singularity/singularity.conf";
+/// Longest configuration or account file in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The one path the configuration is read from.
+pub fn path() -> String {
+    format!("{SYSCONFDIR}/{FILE}")
+}
+
+/// Reads the configuration. A file that anybody but root could have written is no configuration.
+pub fn load() -> Result<Settings, Refusal> {
+    let path = path();
+    for folder in [SYSCONFDIR, parent(&path)] {
+        let stat = rustix::fs::stat(folder).step(format!("looking at {folder}"))?;
+        require_roots_own(folder, &stat)?;
+    }
+    let text = read_trusted(&path)?;
+    Settings::parse(&text).map_err(|error| Refusal::new(format!("couldn't parse configuration file {path}: {error}")))
+}
+
+/// The lists of `limit container …`, ready to be compared: names as numbers, directories as the kernel names them.
+pub fn limits(site: &Settings) -> Result<Limits, Refusal> {
+    let ids = |entries: &[Setting<String>], directive, accounts| {
+        numeric_ids(entries.iter().map(|entry| (entry.value.as_str(), entry.line)), directive, accounts)
+    };
+    let paths = site.limit_container_paths.iter().map(|entry| canonical(&entry.value));
+    Ok(Limits {
+        owners: ids(&site.limit_container_owners, "limit container owners", "/etc/passwd")?,
+        groups: ids(&site.limit_container_groups, "limit container groups", "/etc/group")?,
+        paths: paths.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The kernel's name for a directory of the administrator's. One that does not exist admits nothing.
+fn canonical(folder: &str) -> Result<Vec<u8>, Refusal> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, folder, flags, Mode::empty()) {
+        Ok(fd) => {
+            let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+            Ok(rustix::fs::readlink(link, Vec::new()).step("naming a directory")?.into_bytes())
+        }
+        Err(_) => Ok(folder.as_bytes().to_vec()),
+    }
+}
+
+/// The ids that entries of a `limit container owners` or `groups` list stand for: numbers, or names in root's own
+/// `/etc/passwd` or `/etc/group`. No name service is asked: its libraries would run as root.
+fn numeric_ids<'a>(
+    entries: impl Iterator<Item = (&'a str, Option<u32>)>,
+    directive: &str,
+    accounts: &str,
+) -> Result<Vec<u32>, Refusal> {
+    let mut file = None;
+    let mut ids = Vec::new();
+    for (name, line) in entries {
+        if let Ok(id) = name.parse() {
+            ids.push(id);
+            continue;
+        }
+        let text = match file.take() {
+            Some(text) => text,
+            None => read_trusted(accounts)?,
+        };
+        let id = find_id(&text, name);
+        file = Some(text);
+        ids.push(id.ok_or_else(|| Refusal::by_site(&format!("'{name}' is not in {accounts}"), directive, line))?);
+    }
+    Ok(ids)
+}
+
+fn find_id(accounts: &[u8], name: &str) -> Option<u32> {
+    accounts.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let id = (fields.next()? == name.as_bytes()).then(|| fields.nth(1))??;
+        std::str::from_utf8(id).ok()?.parse().ok()
+    })
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("/", |(folder, _)| folder)
+}
+
+fn read_trusted(path: &str) -> Result<Vec<u8>, Refusal> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file: OwnedFd = rustix::fs::openat(CWD, path, flags, Mode::empty()).step(format!("opening {path}"))?;
+    let stat = rustix::fs::fstat(&file).step(format!("looking at {path}"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+        return Err(Refusal::new(format!("{path} must be a regular file with a single link")));
+    }
+    require_roots_own(path, &stat)?;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::from(file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(length) if length as u64 <= FILE_BYTES_MAX => Ok(bytes),
+        Ok(_) => Err(Refusal::new(format!("{path} is longer than {FILE_BYTES_MAX} bytes"))),
+        Err(error) => Err(Refusal::new(format!("while reading {path}: {error}"))),
+    }
+}
+
+fn require_roots_own(path: &str, stat: &Stat) -> Result<(), Refusal> {
+    if stat.st_uid == 0 && stat.st_mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("{path} must be owned by root and not be writable by group or others")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find_id;
+
+    #[test]
+    fn an_id_is_found_by_the_exact_name_only() {
+        let accounts = b"root:x:0:0::/:\nalice:x:1000:1000::/:\nbroken\nx:y\nhuge:x:99999999999:1\n";
+        assert_eq!(find_id(accounts, "alice"), Some(1000));
+        for name in ["ali", "alicex", "broken", "x", "huge", ""] {
+            assert_eq!(find_id(accounts, name), None, "{name}");
+        }
+    }
+}
