@@ -1,1 +1,0 @@
-//! Byte-range locks over the writable parts of images, and the record of who holds them.
