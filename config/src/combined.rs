@@ -1,14 +1,22 @@
 //! Questions that two directives answer together, because each incumbent has its own spelling.
 
-use crate::{Setting, SetuidMountSquashfs, Settings};
+use crate::{Setting, Settings, SetuidMountSquashfs};
 
 impl Settings {
     /// Whether root may mount ext3 images of users through the kernel; the directive that decides, and its line.
     /// Of the two spellings, `no` wins.
     #[must_use]
     pub fn kernel_extfs(&self) -> (bool, &'static str, Option<u32>) {
-        let second = (self.allow_setuid_mount_extfs.value, &self.allow_setuid_mount_extfs);
-        no_wins(&self.allow_kernel_extfs, "allow kernel extfs", second, "allow setuid-mount extfs")
+        let second = (
+            self.allow_setuid_mount_extfs.value,
+            &self.allow_setuid_mount_extfs,
+        );
+        no_wins(
+            &self.allow_kernel_extfs,
+            "allow kernel extfs",
+            second,
+            "allow setuid-mount extfs",
+        )
     }
 
     /// Whether root may mount squashfs images of users through the kernel; the directive that decides, and its line.
@@ -21,14 +29,35 @@ impl Settings {
             SetuidMountSquashfs::No => false,
             SetuidMountSquashfs::IfLimited => self.limits_containers(),
         };
-        no_wins(&self.allow_kernel_squashfs, "allow kernel squashfs", (allowed, second), "allow setuid-mount squashfs")
+        no_wins(
+            &self.allow_kernel_squashfs,
+            "allow kernel squashfs",
+            (allowed, second),
+            "allow setuid-mount squashfs",
+        )
     }
 
     /// Whether any of the `limit container` directives has an entry.
     #[must_use]
     pub fn limits_containers(&self) -> bool {
-        let lists = [self.limit_container_owners.len(), self.limit_container_groups.len(), self.limit_container_paths.len()];
+        let lists = [
+            self.limit_container_owners.len(),
+            self.limit_container_groups.len(),
+            self.limit_container_paths.len(),
+        ];
         lists.iter().any(|length| *length > 0)
+    }
+
+    /// Where helper programs are looked for. Of the two spellings the one that is written holds; of two written ones
+    /// `binary path`.
+    #[must_use]
+    pub fn search_path(&self) -> &str {
+        let only_the_other = self.binary_path.line.is_none() && self.user_search_path.line.is_some();
+        if only_the_other {
+            &self.user_search_path.value
+        } else {
+            &self.binary_path.value
+        }
     }
 }
 
@@ -40,5 +69,9 @@ fn no_wins<T>(
     second_name: &'static str,
 ) -> (bool, &'static str, Option<u32>) {
     let second_decides = first.value && (!second_allows || first.line.is_none() && second.line.is_some());
-    if second_decides { (second_allows, second_name, second.line) } else { (first.value, first_name, first.line) }
+    if second_decides {
+        (second_allows, second_name, second.line)
+    } else {
+        (first.value, first_name, first.line)
+    }
 }

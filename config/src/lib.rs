@@ -10,7 +10,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
 )]
 
 mod parse;
@@ -21,8 +27,8 @@ mod default_file;
 
 pub use default_file::default_file;
 pub use directives::{Directive, Enforcer, Origin, Settings, TABLE};
-pub use parse::{ConfigError, FILE_BYTES_MAX, LIST_ENTRIES_MAX, VALUE_BYTES_MAX};
+pub use parse::{ConfigError, FILE_BYTES_MAX, LIST_ENTRIES_MAX, VALUE_BYTES_MAX, unknown_directives};
 pub use values::{
-    AbsolutePath, BindPath, EnableOverlay, EnableUnderlay, Kind, List, MemoryFsType, MountDev, RootCapabilities, Setting,
-    SetuidMountSquashfs, bind_path_parts,
+    AbsolutePath, BindPath, EnableOverlay, EnableUnderlay, Kind, List, MemoryFsType, MountDev,
+    RootCapabilities, Setting, SetuidMountSquashfs, bind_path_parts,
 };

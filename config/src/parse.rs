@@ -5,8 +5,8 @@
 //! name and value do not count, and neither does a line whose value is empty. Values are split on commas: the first
 //! value ever written decides a directive that has one, all of them together make a list.
 
-use crate::Settings;
 use crate::values::{Field, Kind, Problem};
+use crate::{Settings, TABLE};
 use std::fmt;
 
 /// Longest file in bytes; thousands of times what a site writes.
@@ -69,17 +69,34 @@ impl fmt::Display for ConfigError {
             Self::FileTooLong => write!(out, "it is longer than {FILE_BYTES_MAX} bytes"),
             Self::NulByte { line } => write!(out, "line {line}: a NUL byte"),
             Self::StrayCarriageReturn { line } => {
-                write!(out, "line {line}: a carriage return inside the line; end lines with a newline")
+                write!(
+                    out,
+                    "line {line}: a carriage return inside the line; end lines with a newline"
+                )
             }
-            Self::Value { directive, line, value, accepted } => {
+            Self::Value {
+                directive,
+                line,
+                value,
+                accepted,
+            } => {
                 let text = "value authorized for directive";
-                write!(out, "line {line}: {text} \"{directive}\" are {accepted}, but it says \"{value}\"")
+                write!(
+                    out,
+                    "line {line}: {text} \"{directive}\" are {accepted}, but it says \"{value}\""
+                )
             }
             Self::ValueTooLong { directive, line } => {
-                write!(out, "line {line}: the value of \"{directive}\" is longer than {VALUE_BYTES_MAX} bytes")
+                write!(
+                    out,
+                    "line {line}: the value of \"{directive}\" is longer than {VALUE_BYTES_MAX} bytes"
+                )
             }
             Self::ListTooLong { directive, line } => {
-                write!(out, "line {line}: \"{directive}\" has more than {LIST_ENTRIES_MAX} entries")
+                write!(
+                    out,
+                    "line {line}: \"{directive}\" has more than {LIST_ENTRIES_MAX} entries"
+                )
             }
         }
     }
@@ -100,29 +117,50 @@ impl Settings {
         if text.len() > FILE_BYTES_MAX {
             return Err(ConfigError::FileTooLong);
         }
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut settings = Self::default();
-        for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.contains(&0) {
-                return Err(ConfigError::NulByte { line: number });
-            }
-            if line.contains(&b'\r') {
-                return Err(ConfigError::StrayCarriageReturn { line: number });
-            }
-            if let Some((name, value)) = name_and_value(line) {
-                settings.set(name, value, number)?;
-            }
+        for directive in lines(text) {
+            let (line, name, value) = directive?;
+            settings.set(name, value, line)?;
         }
         Ok(settings)
     }
+}
+
+/// The directives of a text that are not in the table, with their lines: misspelt, of a later version, or of another
+/// program. [`Settings::parse`] passes over them; whoever checks a file wants to hear of them.
+pub fn unknown_directives(text: &[u8]) -> impl Iterator<Item = (u32, &str)> {
+    let unknown = |name: &str| !name.is_empty() && TABLE.iter().all(|directive| directive.name != name);
+    lines(text)
+        .filter_map(Result::ok)
+        .map(|(line, name, _)| (line, name))
+        .filter(move |(_, name)| unknown(name))
+}
+
+/// Line, name and value of every line of that form.
+fn lines(text: &[u8]) -> impl Iterator<Item = Result<(u32, &str, &[u8]), ConfigError>> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    (1..)
+        .zip(text.split(|byte| *byte == b'\n'))
+        .filter_map(|(number, line)| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.contains(&0) {
+                return Some(Err(ConfigError::NulByte { line: number }));
+            }
+            if line.contains(&b'\r') {
+                return Some(Err(ConfigError::StrayCarriageReturn { line: number }));
+            }
+            name_and_value(line).map(|(name, value)| Ok((number, name, value)))
+        })
 }
 
 /// The two sides of the first `=`, if the left one has the form of a name.
 fn name_and_value(line: &[u8]) -> Option<(&str, &[u8])> {
     let equals = line.iter().position(|byte| *byte == b'=')?;
     let (left, right) = line.split_at_checked(equals)?;
-    let name = std::str::from_utf8(left).ok()?.trim_start_matches(['\t', '\x0c', ' ']).trim_end_matches(['\t', ' ']);
+    let name = std::str::from_utf8(left)
+        .ok()?
+        .trim_start_matches(['\t', '\x0c', ' '])
+        .trim_end_matches(['\t', ' ']);
     let of_a_name = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, ' ' | '_' | '-');
     let value = right.strip_prefix(b"=")?;
     name.chars().all(of_a_name).then_some((name, value))
@@ -137,8 +175,17 @@ pub(crate) fn write<F: Field>(
 ) -> Result<(), ConfigError> {
     let wrong = || {
         let quoted = value.trim_ascii();
-        let value = quoted.get(..QUOTED_BYTES_MAX).unwrap_or(quoted).escape_ascii().to_string();
-        ConfigError::Value { directive, line, value, accepted: F::KIND }
+        let value = quoted
+            .get(..QUOTED_BYTES_MAX)
+            .unwrap_or(quoted)
+            .escape_ascii()
+            .to_string();
+        ConfigError::Value {
+            directive,
+            line,
+            value,
+            accepted: F::KIND,
+        }
     };
     let text = std::str::from_utf8(value).map_err(|_| wrong())?.trim();
     if text.len() > VALUE_BYTES_MAX {

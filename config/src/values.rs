@@ -59,31 +59,66 @@ pub(crate) enum Problem {
 pub(crate) trait Field {
     const KIND: Kind;
     const LIST: bool;
+    /// How the table states the default.
+    type Default;
+    /// What holds where nothing is written.
+    fn unwritten(default: Self::Default) -> Self;
+    /// What the installed file says.
+    fn installed(default: Self::Default) -> Self;
     fn write(&mut self, text: &str, line: u32) -> Result<(), Problem>;
-    fn text(&self) -> String;
+    /// What would have to be written, one text a line.
+    fn texts(&self) -> Vec<String>;
 }
 
 impl<T: Value> Field for Setting<T> {
     const KIND: Kind = T::KIND;
     const LIST: bool = false;
+    type Default = T;
+
+    fn unwritten(value: T) -> Self {
+        Self { value, line: None }
+    }
+
+    fn installed(value: T) -> Self {
+        Self::unwritten(value)
+    }
 
     /// The first value written stays; others, on the same line or below, were never read by the incumbents either.
     fn write(&mut self, text: &str, line: u32) -> Result<(), Problem> {
         if self.line.is_none() {
             let first = text.split(',').next().unwrap_or(text);
-            *self = Self { value: T::read(first).ok_or(Problem::NotAccepted)?, line: Some(line) };
+            *self = Self {
+                value: T::read(first).ok_or(Problem::NotAccepted)?,
+                line: Some(line),
+            };
         }
         Ok(())
     }
 
-    fn text(&self) -> String {
-        self.value.text()
+    fn texts(&self) -> Vec<String> {
+        Some(self.value.text())
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect()
     }
 }
 
 impl<T: Value> Field for List<T> {
     const KIND: Kind = T::KIND;
     const LIST: bool = true;
+    type Default = &'static [&'static str];
+
+    fn unwritten(_: Self::Default) -> Self {
+        Self::new()
+    }
+
+    fn installed(entries: Self::Default) -> Self {
+        entries
+            .iter()
+            .filter_map(|entry| T::read(entry))
+            .map(|value| Setting { value, line: None })
+            .collect()
+    }
 
     /// An empty entry is refused: dropping it could leave a list of limits empty, which would limit nothing.
     fn write(&mut self, text: &str, line: u32) -> Result<(), Problem> {
@@ -92,14 +127,16 @@ impl<T: Value> Field for List<T> {
                 return Err(Problem::ListTooLong);
             }
             let value = if entry.is_empty() { None } else { T::read(entry) };
-            self.push(Setting { value: value.ok_or(Problem::NotAccepted)?, line: Some(line) });
+            self.push(Setting {
+                value: value.ok_or(Problem::NotAccepted)?,
+                line: Some(line),
+            });
         }
         Ok(())
     }
 
-    fn text(&self) -> String {
-        let entries: Vec<String> = self.iter().map(|entry| entry.value.text()).collect();
-        entries.join(", ")
+    fn texts(&self) -> Vec<String> {
+        self.iter().map(|entry| entry.value.text()).collect()
     }
 }
 
@@ -107,12 +144,19 @@ impl Value for u32 {
     const KIND: Kind = Kind::Number;
 
     fn read(text: &str) -> Option<Self> {
-        let (digits, radix) = match (text.strip_prefix("0x").or(text.strip_prefix("0X")), text.strip_prefix('0')) {
+        let (digits, radix) = match (
+            text.strip_prefix("0x").or(text.strip_prefix("0X")),
+            text.strip_prefix('0'),
+        ) {
             (Some(digits), _) => (digits, 16),
             (None, Some(digits)) if !digits.is_empty() => (digits, 8),
             _ => (text, 10),
         };
-        if digits.starts_with('+') { None } else { Self::from_str_radix(digits, radix).ok() }
+        if digits.starts_with('+') {
+            None
+        } else {
+            Self::from_str_radix(digits, radix).ok()
+        }
     }
 
     fn text(&self) -> String {
@@ -137,7 +181,13 @@ impl Value for String {
 pub struct AbsolutePath(String);
 
 impl AbsolutePath {
+    /// A path of the table's own.
+    pub(crate) fn from_static(path: &'static str) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The path as it was written.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -160,6 +210,7 @@ impl Value for AbsolutePath {
 pub struct BindPath(String);
 
 /// The source and the destination of a `bind path` entry.
+#[must_use]
 pub fn bind_path_parts(bind: &BindPath) -> (&str, &str) {
     bind.0.split_once(':').unwrap_or((&bind.0, &bind.0))
 }
@@ -171,7 +222,8 @@ impl Value for BindPath {
     fn read(text: &str) -> Option<Self> {
         let bind = Self(text.to_owned());
         let (source, destination) = bind_path_parts(&bind);
-        (source.starts_with('/') && destination.starts_with('/') && !destination.contains(':')).then_some(bind)
+        (source.starts_with('/') && destination.starts_with('/') && !destination.contains(':'))
+            .then_some(bind)
     }
 
     fn text(&self) -> String {

@@ -38,7 +38,7 @@ pub fn limits(site: &Settings) -> Result<Limits, Refusal> {
     let ids = |entries: &[Setting<String>], directive, accounts| {
         numeric_ids(entries.iter().map(|entry| (entry.value.as_str(), entry.line)), directive, accounts)
     };
-    let paths = site.limit_container_paths.iter().map(|entry| canonical(&entry.value));
+    let paths = site.limit_container_paths.iter().map(|entry| canonical(entry.value.as_str()));
     Ok(Limits {
         owners: ids(&site.limit_container_owners, "limit container owners", "/etc/passwd")?,
         groups: ids(&site.limit_container_groups, "limit container groups", "/etc/group")?,
