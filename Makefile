@@ -1,0 +1,27 @@
+# Lamina: `make install` puts it on this machine. packaging/README.md explains the rest.
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+DESTDIR    ?=
+TARGET     ?= $(abspath $(or $(CARGO_TARGET_DIR),target))
+export PREFIX SYSCONFDIR DESTDIR TARGET
+
+.PHONY: build install uninstall check clean help
+
+build: ## compile the release for PREFIX and SYSCONFDIR
+	packaging/build
+
+install: build ## put the release on this machine, or below DESTDIR (as root)
+	packaging/install
+
+uninstall: ## remove what install put there; a changed singularity.conf stays
+	packaging/uninstall
+
+check: ## format, lints, documentation
+	packaging/check
+
+clean: ## remove everything that was built
+	packaging/build clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
