@@ -14,6 +14,7 @@ pub mod confined;
 pub mod image;
 pub mod sif;
 pub mod lock;
+pub mod file;
 pub mod overlay;
 pub mod build;
 pub mod cli;

@@ -1,0 +1,253 @@
+//! A file that is written beside its target and takes its name when it is complete and on disk.
+
+use crate::error::{Doing, Failure, Outcome};
+use crate::message::shown;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tempfile::{NamedTempFile, TempPath};
+
+/// What becomes of a file that already has the name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Existing {
+    /// It stays and the new file is not made.
+    Keep,
+    /// The new file takes its place in one step; whoever has the old one open keeps it.
+    Replace,
+}
+
+/// A file being written. Dropped before [`NewFile::publish`] it leaves nothing behind; where the file system has files
+/// without a name it does not even when the process is killed.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    /// Its name for now, where it must have one.
+    name: Option<TempPath>,
+    target: PathBuf,
+    directory: PathBuf,
+}
+
+impl NewFile {
+    /// Begins a file in the directory of `target`, open for reading and writing, with the permissions of `mode` that
+    /// the umask leaves. A symbolic link that leads to an existing file stands for that file.
+    ///
+    /// # Errors
+    /// `target` can be no file's name, or the directory cannot be written to.
+    pub fn beside(target: &Path, mode: u32) -> Outcome<Self> {
+        let creating = || format!("creating {}", shown(target));
+        let resolved = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+        let directory = match (resolved.parent(), resolved.file_name()) {
+            (Some(parent), Some(_)) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            (Some(parent), Some(_)) => parent.to_owned(),
+            _ => {
+                return Err(Failure::new(format!(
+                    "while {}: it is no name for a file",
+                    creating()
+                )));
+            }
+        };
+        let (file, name) = match unnamed(&directory, mode) {
+            Ok(file) => (file, None),
+            Err(error) if lacks_unnamed_files(&error) => {
+                let (file, name) = named(&directory, mode).doing(creating)?.into_parts();
+                (file, Some(name))
+            }
+            Err(error) => return Err(error).doing(creating),
+        };
+        Ok(Self {
+            file,
+            name,
+            target: resolved,
+            directory,
+        })
+    }
+
+    /// The file to write to.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Puts the file on disk and then gives it its name, in one step.
+    ///
+    /// # Errors
+    /// The file could not be written out, or the name is taken and is to be kept. There is then no new file.
+    pub fn publish(self, existing: Existing) -> Outcome<File> {
+        let Self {
+            file,
+            name,
+            target,
+            directory,
+        } = self;
+        file.sync_all().doing(|| format!("writing {}", shown(&target)))?;
+        let named = match (name, existing) {
+            (Some(name), _) => settle(name, &target, existing),
+            (None, Existing::Keep) => link(&file, &target),
+            // A link never replaces anything, so the file gets a name of its own first.
+            (None, Existing::Replace) => hidden()
+                .make_in(&directory, |path| link(&file, path))
+                .and_then(|linked| settle(linked.into_temp_path(), &target, existing)),
+        };
+        match named {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Failure::new(format!("{} already exists", shown(&target))));
+            }
+            named => named.doing(|| format!("giving the new file its name {}", shown(&target)))?,
+        }
+        // The name is on disk when the directory is. Where it cannot be read there is nothing to ask that of.
+        let _ = File::open(&directory).and_then(|directory| directory.sync_all());
+        Ok(file)
+    }
+}
+
+fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_TMPFILE)
+        .mode(mode)
+        .open(directory)
+}
+
+/// Whether the file system, or an old kernel, has no files without a name.
+fn lacks_unnamed_files(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOSYS)
+    )
+}
+
+fn named(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    hidden()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)
+}
+
+fn hidden() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".lamina-").suffix(".part");
+    builder
+}
+
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    let held = format!("/proc/self/fd/{}", file.as_raw_fd());
+    nix::unistd::linkat(
+        AT_FDCWD,
+        held.as_str(),
+        AT_FDCWD,
+        path,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )?;
+    Ok(())
+}
+
+fn settle(name: TempPath, target: &Path, existing: Existing) -> io::Result<()> {
+    let settled = match existing {
+        Existing::Keep => name.persist_noclobber(target),
+        Existing::Replace => name.persist(target),
+    };
+    settled.map_err(|failed| failed.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+    use tempfile::tempdir;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// The same file as on a file system that has no files without a name.
+    fn with_a_name(target: &Path) -> NewFile {
+        let mut new = NewFile::beside(target, 0o644).unwrap();
+        let (file, name) = named(&new.directory, 0o644).unwrap().into_parts();
+        new.file = file;
+        new.name = Some(name);
+        new
+    }
+
+    fn both_ways(target: &Path) -> [NewFile; 2] {
+        [NewFile::beside(target, 0o644).unwrap(), with_a_name(target)]
+    }
+
+    #[test]
+    fn a_file_appears_only_when_it_is_published() {
+        let directory = tempdir().unwrap();
+        for (n, target) in ["one", "two"]
+            .map(|name| directory.path().join(name))
+            .into_iter()
+            .enumerate()
+        {
+            let new = both_ways(&target).into_iter().nth(n).unwrap();
+            new.file().write_all(b"whole").unwrap();
+            assert!(!target.exists());
+            new.publish(Existing::Keep).unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), b"whole");
+        }
+        assert_eq!(names(directory.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_file_given_up_leaves_nothing_behind() {
+        let directory = tempdir().unwrap();
+        drop(both_ways(&directory.path().join("x")));
+        assert_eq!(names(directory.path()), [""; 0]);
+    }
+
+    #[test]
+    fn an_existing_file_is_kept_unless_it_is_to_be_replaced() {
+        let directory = tempdir().unwrap();
+        let target = directory.path().join("x");
+        for new in both_ways(&target) {
+            std::fs::write(&target, "old").unwrap();
+            let refused = new.publish(Existing::Keep).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!("{} already exists", target.display())
+            );
+            assert_eq!(std::fs::read(&target).unwrap(), b"old");
+        }
+        for new in both_ways(&target) {
+            std::fs::write(&target, "old").unwrap();
+            new.file().write_all(b"new").unwrap();
+            new.publish(Existing::Replace).unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        }
+        assert_eq!(names(directory.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_symbolic_link_stays_one_and_the_file_it_leads_to_is_replaced() {
+        let directory = tempdir().unwrap();
+        let (file, way) = (directory.path().join("file"), directory.path().join("way"));
+        std::fs::write(&file, "old").unwrap();
+        symlink("file", &way).unwrap();
+        let new = NewFile::beside(&way, 0o644).unwrap();
+        new.file().write_all(b"new").unwrap();
+        new.publish(Existing::Replace).unwrap();
+        assert!(way.is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_can_be_no_name_of_a_file_is_refused() {
+        let directory = tempdir().unwrap();
+        for target in [
+            Path::new("/"),
+            Path::new(""),
+            &directory.path().join("missing/x"),
+            Path::new("/proc/x"),
+        ] {
+            NewFile::beside(target, 0o644).unwrap_err();
+        }
+    }
+}
