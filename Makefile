@@ -1,4 +1,4 @@
-# Lamina: `make install` puts it on this machine. packaging/README.md explains the rest.
+# Lamina: `make demo` shows it, `make install` puts it on this machine. packaging/README.md explains the rest.
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
@@ -6,10 +6,13 @@ DESTDIR    ?=
 TARGET     ?= $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PREFIX SYSCONFDIR DESTDIR TARGET
 
-.PHONY: build install uninstall check clean help
+.PHONY: build demo install uninstall check test clean help
 
 build: ## compile the release for PREFIX and SYSCONFDIR
 	packaging/build
+
+demo: ## install what is needed, build, install, and show a persistent overlay
+	packaging/demo
 
 install: build ## put the release on this machine, or below DESTDIR (as root)
 	packaging/install
@@ -19,6 +22,9 @@ uninstall: ## remove what install put there; a changed singularity.conf stays
 
 check: ## format, lints, documentation
 	packaging/check
+
+test: ## build, install into a prefix of its own, run every test
+	packaging/test
 
 clean: ## remove everything that was built
 	packaging/build clean
