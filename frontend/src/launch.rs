@@ -1,1 +1,101 @@
-//! Descriptors in order, frame in the pipe, exec of the starter.
+//! The last thing the frontend does: become the starter, with the plan, the payload and the sources in place.
+
+use crate::error::{Doing, Failure, Outcome};
+use crate::payload::{self, Payload};
+use crate::planning::{Planned, Source};
+use crate::sys::descriptors;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use protocol::{PAYLOAD_FD, PLAN_FD, SOURCE_FD_FIRST, frame};
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+
+/// Where `make install PREFIX=` puts the helpers.
+const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
+    Some(folder) => folder,
+    None => "/usr/local",
+};
+
+/// Becomes the starter. Returns only when that did not work.
+///
+/// # Errors
+/// The starter is missing or not installed as it must be, or the kernel gave no memory or descriptors.
+pub fn start(planned: Planned, payload: &Payload) -> Outcome<Infallible> {
+    let starter = format!("{PREFIX}/libexec/lamina/bin/starter-suid");
+    check_installation(&starter)?;
+    let plan = plan_pipe(&planned)?;
+    let payload = sealed(&payload::encode(payload)?)?;
+    let sources: Vec<OwnedFd> = planned
+        .sources
+        .into_iter()
+        .map(|Source { file, .. }| file)
+        .collect();
+    place(plan, payload, sources)?;
+    let path = std::ffi::CString::new(starter.clone()).unwrap_or_default();
+    nix::unistd::execve(&path, &[c"starter-suid"], &[] as &[&std::ffi::CStr])
+        .doing(|| format!("starting {starter}"))
+}
+
+/// The kernel would start a starter without its setuid bit too, which then could only fail.
+fn check_installation(starter: &str) -> Outcome<()> {
+    let hint =
+        "ask the administrator to repair the installation: 'make install' sets owner root and mode 4711";
+    let data = std::fs::metadata(starter).map_err(|error| {
+        Failure::new(format!("while looking for the starter {starter}: {error}")).hint(hint)
+    })?;
+    if data.permissions().mode() & 0o4000 == 0 && !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new(format!("the starter {starter} has no setuid bit")).hint(hint));
+    }
+    Ok(())
+}
+
+/// A pipe that holds the whole plan already, so nobody has to stay to write it.
+fn plan_pipe(planned: &Planned) -> Outcome<OwnedFd> {
+    let bytes = frame::encode(&planned.plan).map_err(|error| Failure::new(error.to_string()))?;
+    let (reader, writer) =
+        nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(|| "making a pipe".into())?;
+    File::from(writer)
+        .write_all(&bytes)
+        .doing(|| "writing the plan".into())?;
+    Ok(reader)
+}
+
+/// A memory file that nobody can change any more.
+fn sealed(bytes: &[u8]) -> Outcome<OwnedFd> {
+    let doing = || "storing the payload in memory".to_owned();
+    let memory =
+        memfd_create(c"payload", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).doing(doing)?;
+    let mut memory = File::from(memory);
+    memory.write_all(bytes).doing(doing)?;
+    memory.rewind().doing(doing)?;
+    let seals =
+        SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).doing(doing)?;
+    Ok(memory.into())
+}
+
+/// Moves everything out of the way of the fixed numbers first, then to them.
+fn place(plan: OwnedFd, payload: OwnedFd, sources: Vec<OwnedFd>) -> Outcome<()> {
+    let doing = || "arranging descriptors for the starter".to_owned();
+    let fixed = [(plan, PLAN_FD), (payload, PAYLOAD_FD)];
+    let numbered: Vec<(OwnedFd, i32)> = fixed
+        .into_iter()
+        .chain(sources.into_iter().zip(SOURCE_FD_FIRST..))
+        .collect();
+    let first_free = numbered
+        .iter()
+        .map(|(_, number)| number + 1)
+        .max()
+        .unwrap_or(SOURCE_FD_FIRST);
+    let mut away = Vec::with_capacity(numbered.len());
+    for (fd, number) in numbered {
+        away.push((descriptors::copy_above(&fd, first_free).doing(doing)?, number));
+    }
+    for (fd, number) in &away {
+        descriptors::place(fd, *number).doing(doing)?;
+    }
+    Ok(())
+}

@@ -19,6 +19,7 @@ pub mod overlay;
 pub mod build;
 pub mod cli;
 pub mod user;
+pub mod site;
 pub mod intent;
 pub mod planning;
 pub mod payload;

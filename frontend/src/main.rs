@@ -1,1 +1,6 @@
-fn main() {}
+//! `lamina`, which answers to `singularity` and `apptainer` too.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    frontend::cli::main()
+}

@@ -40,10 +40,24 @@ pub fn threshold() -> i8 {
     THRESHOLD.load(Ordering::Relaxed)
 }
 
+/// Whether labels may be coloured where standard error is a terminal.
+#[must_use]
+pub fn colour_allowed() -> bool {
+    COLOUR.load(Ordering::Relaxed)
+}
+
+/// Says why the command ends: the failure and, under it, what to do next.
+pub fn failure(failure: &crate::error::Failure) {
+    say(Level::Fatal, &failure.to_string());
+    if let Some(hint) = failure.next_step() {
+        let _ = std::io::stderr().write_all(format!("         {hint}\n").as_bytes());
+    }
+}
+
 /// Whether labels are coloured: allowed, standard error a terminal, and `NO_COLOR` not set.
 #[must_use]
 pub fn coloured() -> bool {
-    COLOUR.load(Ordering::Relaxed)
+    colour_allowed()
         && std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,1 +1,72 @@
-//! Who the caller is: numeric ids, names, home.
+//! Who is calling, as the host's name services know them.
+
+use crate::error::{Doing, Failure, Outcome};
+use nix::unistd::{Gid, Group, Uid, User, getegid, getgroups, getuid};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// The caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Login name.
+    pub name: String,
+    /// Real user id.
+    pub uid: Uid,
+    /// Effective group id.
+    pub gid: Gid,
+    /// The comment field of the account.
+    pub gecos: Vec<u8>,
+    /// The account's home directory; the environment's `HOME` does not count.
+    pub home: PathBuf,
+    /// Login shell.
+    pub shell: PathBuf,
+}
+
+impl Caller {
+    /// Looks the caller up.
+    ///
+    /// # Errors
+    /// The user id has no account.
+    pub fn look_up() -> Outcome<Self> {
+        let uid = getuid();
+        let user = User::from_uid(uid)
+            .doing(|| format!("looking up the account of user id {uid}"))?
+            .ok_or_else(|| {
+                Failure::new(format!("user id {uid} has no account on this host"))
+                    .hint("check that the name service (for example sssd or LDAP) is up: 'getent passwd' should list you")
+            })?;
+        Ok(Self {
+            name: user.name,
+            uid,
+            gid: getegid(),
+            gecos: user.gecos.to_bytes().to_vec(),
+            home: user.dir,
+            shell: user.shell,
+        })
+    }
+
+    /// Whether root is calling.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.uid.is_root()
+    }
+
+    /// Name and id of the caller's groups that have a name, the primary one first.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(Vec<u8>, u32)> {
+        let mut ids = vec![self.gid];
+        for gid in getgroups().unwrap_or_default() {
+            if !ids.contains(&gid) {
+                ids.push(gid);
+            }
+        }
+        let named = |gid: Gid| Some((Group::from_gid(gid).ok()??.name.into_bytes(), gid.as_raw()));
+        ids.into_iter().filter_map(named).collect()
+    }
+
+    /// The home directory as bytes.
+    #[must_use]
+    pub fn home_bytes(&self) -> &[u8] {
+        self.home.as_os_str().as_bytes()
+    }
+}

@@ -1,1 +1,197 @@
-//! What was typed: every command and flag, once.
+//! The command line: what is typed becomes a call of one function.
+
+mod actions;
+mod arguments;
+mod commands;
+mod dry_run;
+pub mod flags;
+pub mod given;
+mod makers;
+
+use crate::error::{Failure, Outcome};
+use crate::message;
+use crate::payload::Dialect;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use given::Environment;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Exit status of a command line that cannot be understood.
+const USAGE_STATUS: u8 = 1;
+/// Exit status of everything that fails later.
+const FATAL_STATUS: u8 = 255;
+
+/// What the program is called, and the environment it was called in.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The last part of the name it was called by.
+    pub program: String,
+    /// Whose texts and variables are used under that name.
+    pub dialect: Dialect,
+    /// The caller's environment.
+    pub host: Environment,
+}
+
+/// Why a command ends without having done what was asked.
+#[derive(Debug)]
+pub enum Stop {
+    /// The command line cannot be understood: the text for standard error.
+    Usage(String),
+    /// Something was printed that was asked for instead.
+    Answered,
+    /// It failed.
+    Failed(Failure),
+    /// It failed, was said already, and has this exit status.
+    Said(u8),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    match run(&invocation(&name), arguments.collect()) {
+        Ok(()) | Err(Stop::Answered) => ExitCode::SUCCESS,
+        Err(Stop::Usage(text)) => {
+            eprint!("{text}");
+            ExitCode::from(USAGE_STATUS)
+        }
+        Err(Stop::Failed(failure)) => {
+            message::failure(&failure);
+            ExitCode::from(FATAL_STATUS)
+        }
+        Err(Stop::Said(status)) => ExitCode::from(status),
+    }
+}
+
+fn invocation(name: &OsString) -> Invocation {
+    let name = Path::new(name).file_name().unwrap_or_default();
+    let (program, dialect) = match name.as_bytes() {
+        b"apptainer" => ("apptainer", Dialect::Apptainer),
+        b"singularity" => ("singularity", Dialect::Singularity),
+        _ => ("lamina", Dialect::Singularity),
+    };
+    Invocation {
+        program: program.to_owned(),
+        dialect,
+        host: Environment::of_process(dialect),
+    }
+}
+
+fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
+    let mut root = root_command(invocation);
+    let matches = root
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| usage_error(&error, &invocation.program, None, &mut root))?;
+    configure_messages(&matches, &invocation.host)?;
+    if matches.get_flag("version") {
+        println!("{}", commands::full_version(invocation));
+        return Ok(());
+    }
+    let Some((name, rest)) = matches.subcommand() else {
+        return Err(Stop::Usage(root.render_help().to_string()));
+    };
+    if matches.get_one::<OsString>("config").is_some() && !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new("--config requires to be root or an unprivileged installation").into());
+    }
+    if matches.get_one::<OsString>("config").is_some() {
+        return Err(Failure::new(
+            "--config is not supported: the configuration's path is fixed when the program is built",
+        )
+        .into());
+    }
+    let rest = rest
+        .get_many::<OsString>("")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    commands::dispatch(invocation, name, rest, &mut root)
+}
+
+fn root_command(invocation: &Invocation) -> Command {
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    Command::new("lamina")
+        .bin_name(invocation.program.clone())
+        .about("Run containers with persistent overlays")
+        .override_usage(format!("{} [global options...] <command>", invocation.program))
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .allow_external_subcommands(true)
+        .external_subcommand_value_parser(clap::builder::ValueParser::os_string())
+        .args_override_self(true)
+        .arg(switch("debug", "Say everything (level 5)").short('d'))
+        .arg(switch("verbose", "Say more (level 4)").short('v'))
+        .arg(switch("quiet", "Say only warnings and errors").short('q'))
+        .arg(switch("silent", "Say only errors").short('s'))
+        .arg(switch("nocolor", "No colours"))
+        .arg(switch("version", "Print the version"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .short('c')
+                .value_parser(clap::value_parser!(OsString))
+                .hide(true),
+        )
+        .after_help(commands::overview())
+}
+
+/// Of several switches the one that says most counts.
+fn configure_messages(matches: &ArgMatches, host: &Environment) -> Outcome<()> {
+    let on = |name: &str| -> Outcome<bool> {
+        if matches.get_flag(name) {
+            return Ok(true);
+        }
+        match host.prefixed(&name.to_uppercase()) {
+            None => Ok(false),
+            Some((variable, value)) => flags::parse_switch(&value.to_string_lossy()).map_err(|why| {
+                Failure::new(format!("While parsing environment variables: {variable}: {why}"))
+            }),
+        }
+    };
+    let mut threshold = message::Level::Info as i8;
+    for (name, level) in [("silent", -3), ("quiet", -1), ("verbose", 4), ("debug", 5)] {
+        if on(name)? {
+            threshold = level;
+        }
+    }
+    message::configure(threshold, !on("nocolor")?);
+    Ok(())
+}
+
+/// What clap has to say, in the incumbents' form.
+fn usage_error(error: &clap::Error, program: &str, command: Option<&str>, definition: &mut Command) -> Stop {
+    use clap::error::{ContextKind, ErrorKind};
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        print!("{error}");
+        return Stop::Answered;
+    }
+    let what = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(argument)) => format!("unknown flag: {argument}"),
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    };
+    usage(&what, program, command, definition)
+}
+
+/// A usage error with the command's usage line.
+fn usage(what: &str, program: &str, command: Option<&str>, definition: &mut Command) -> Stop {
+    let subject = command.map_or_else(String::new, |name| format!(" for command \"{name}\""));
+    let usage = definition.render_usage();
+    Stop::Usage(format!(
+        "Error{subject}: {what}\n\n{usage}\n\nRun '{program} --help' for more detailed usage information.\n"
+    ))
+}

@@ -1,4 +1,6 @@
 //! The only unsafe code of the frontend.
 
+pub mod descriptors;
+pub mod dispositions;
 pub mod fork;
 pub mod lock;

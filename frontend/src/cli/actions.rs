@@ -1,0 +1,109 @@
+//! `exec`, `run`, `shell` and `test`.
+
+use super::dry_run;
+use super::given::Given;
+use super::{Invocation, Stop};
+use crate::error::{Failure, Outcome};
+use crate::intent::Intent;
+use crate::message;
+use crate::payload::{Action, Dialect};
+use crate::sys::dispositions;
+use crate::user::Caller;
+use crate::{launch, planning, site};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// Schemes that the incumbents fetch images from, and what to do instead.
+const SCHEMES: [(&str, &str); 12] = [
+    ("instance", "instances are not part of this version"),
+    (
+        "library",
+        "fetch the image with a program that knows the library, and name the file",
+    ),
+    (
+        "shub",
+        "Singularity Hub was closed in 2021; look for the image in another registry",
+    ),
+    ("docker", OCI_TOOLS),
+    ("docker-daemon", OCI_TOOLS),
+    ("docker-archive", OCI_TOOLS),
+    ("oci", OCI_TOOLS),
+    ("oci-archive", OCI_TOOLS),
+    ("oci-sif", OCI_TOOLS),
+    ("oras", "fetch the image with an ORAS client, and name the file"),
+    ("http", "fetch the image with curl or wget, and name the file"),
+    ("https", "fetch the image with curl or wget, and name the file"),
+];
+const OCI_TOOLS: &str =
+    "unpack the image with OCI tools (skopeo copy, umoci unpack), then build a SIF from the directory";
+
+/// Starts a container. Returns only when there is none.
+pub(super) fn act(
+    invocation: &Invocation,
+    name: &str,
+    given: Given,
+    mut words: Vec<OsString>,
+) -> Result<(), Stop> {
+    let image = words.remove(0);
+    refuse_reference(&image)?;
+    let words: Vec<Vec<u8>> = words.into_iter().map(OsString::into_vec).collect();
+    let action = match name {
+        "exec" => Action::Exec(words),
+        "run" => Action::Run(words),
+        "test" => Action::Test(words),
+        _ => {
+            if !words.is_empty() && invocation.dialect == Dialect::Apptainer {
+                message::warning("Parameters to shell command are ignored");
+            }
+            Action::Shell(
+                given.last("shell").map(|shell| shell.to_owned().into_vec()),
+                Vec::new(),
+            )
+        }
+    };
+    let site = site::load()?;
+    let intent = Intent::settle(
+        invocation.program.clone(),
+        invocation.dialect,
+        action,
+        PathBuf::from(image),
+        given,
+        &invocation.host,
+    )?;
+    start(&intent, &site)
+}
+
+fn start(intent: &Intent, site: &config::Settings) -> Result<(), Stop> {
+    let ignored = dispositions::ignored_signals();
+    let caller = Caller::look_up()?;
+    let planned = planning::plan(intent, site, &caller)?;
+    if let Some(form) = intent.dry_run {
+        return Ok(dry_run::print(&planned, form)?);
+    }
+    let payload = planning::payload(intent, &planned, &caller, ignored);
+    match launch::start(planned, &payload)? {}
+}
+
+/// A reference is a URI where it has `://`, or a known scheme before its first colon; everything else is a path.
+fn refuse_reference(reference: &OsStr) -> Outcome<()> {
+    let Some(text) = reference.to_str() else {
+        return Ok(());
+    };
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Ok(());
+    };
+    let known = SCHEMES.iter().find(|(name, _)| *name == scheme);
+    let shown = message::shown(reference);
+    match known {
+        Some((_, instead)) => Err(Failure::new(format!(
+            "Unable to handle {shown} uri: {scheme} images are not supported"
+        ))
+        .hint(*instead)),
+        None if rest.starts_with("//") => Err(Failure::new(format!(
+            "Unable to handle {shown} uri: unsupported transport type: {}",
+            message::shown(scheme)
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,338 @@
+//! The table of commands, and the way from a name to its function.
+
+use super::arguments::end_options_at_first_positional;
+use super::flags::{self, Flag};
+use super::given::Given;
+use super::{Invocation, Stop, actions, makers, usage, usage_error};
+use crate::error::Failure;
+use crate::payload::Dialect;
+use clap::{Arg, Command};
+use std::ffi::OsString;
+
+/// The program's own version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The releases whose command lines this program follows: scripts compare the number with what they need.
+const SINGULARITY_LEVEL: &str = "4.5.1";
+const APPTAINER_LEVEL: &str = "1.6.0";
+
+/// One command.
+struct Entry {
+    /// Its name, words separated by spaces.
+    name: &'static str,
+    /// What follows the name.
+    synopsis: &'static str,
+    about: &'static str,
+    flags: &'static [&'static [Flag]],
+    /// Fewest and most positionals.
+    positionals: (usize, usize),
+    /// Options may follow positionals.
+    interspersed: bool,
+    examples: &'static str,
+    run: fn(&Invocation, &Entry, Given, Vec<OsString>) -> Result<(), Stop>,
+}
+
+const COMMANDS: &[Entry] = &[
+    Entry {
+        name: "exec",
+        synopsis: "[options...] <container> <command> [args...]",
+        about: "Run a command in a container",
+        flags: &[flags::ACTION],
+        positionals: (2, usize::MAX),
+        interspersed: false,
+        examples: "  exec image.sif cat /etc/os-release\n  exec --overlay changes.img image.sif touch /new-file\n  exec --bind /data:/mnt image.sif ls /mnt",
+        run: act,
+    },
+    Entry {
+        name: "run",
+        synopsis: "[options...] <container> [args...]",
+        about: "Run a container's own program",
+        flags: &[flags::ACTION],
+        positionals: (1, usize::MAX),
+        interspersed: false,
+        examples: "  run image.sif\n  run --containall image.sif --an-option-of-the-program",
+        run: act,
+    },
+    Entry {
+        name: "shell",
+        synopsis: "[options...] <container>",
+        about: "Run a shell in a container",
+        flags: &[flags::ACTION, flags::SHELL_ONLY],
+        positionals: (1, usize::MAX),
+        interspersed: false,
+        examples: "  shell image.sif\n  shell --writable-tmpfs image.sif",
+        run: act,
+    },
+    Entry {
+        name: "test",
+        synopsis: "[options...] <container> [args...]",
+        about: "Run a container's test script",
+        flags: &[flags::ACTION],
+        positionals: (1, usize::MAX),
+        interspersed: false,
+        examples: "  test image.sif",
+        run: act,
+    },
+    Entry {
+        name: "overlay create",
+        synopsis: "[options...] <image>",
+        about: "Make an overlay image, or add an overlay to a SIF",
+        flags: &[flags::OVERLAY_CREATE],
+        positionals: (1, 1),
+        interspersed: true,
+        examples: "  overlay create --size 1024 changes.img\n  overlay create --sparse --create-dir /var/cache/nginx image.sif",
+        run: |invocation, _, given, mut words| makers::overlay_create(invocation, &given, words.remove(0)),
+    },
+    Entry {
+        name: "image.create",
+        synopsis: "[options...] <image>",
+        about: "Make an overlay image, as version 2.4 did",
+        flags: &[flags::IMAGE_CREATE],
+        positionals: (1, 1),
+        interspersed: true,
+        examples: "  image.create --size 1024 changes.img",
+        run: |_, _, given, mut words| makers::image_create(&given, words.remove(0)),
+    },
+    Entry {
+        name: "build",
+        synopsis: "[options...] <target> <source>",
+        about: "Make a SIF or a sandbox from an image or directory on this machine",
+        flags: &[flags::BUILD],
+        positionals: (2, 2),
+        interspersed: true,
+        examples: "  build image.sif directory/\n  build --sandbox directory/ image.sif",
+        run: |invocation, _, given, mut words| {
+            let source = words.remove(1);
+            makers::build(invocation, &given, words.remove(0), source)
+        },
+    },
+    Entry {
+        name: "version",
+        synopsis: "",
+        about: "Print the version",
+        flags: &[],
+        positionals: (0, 0),
+        interspersed: true,
+        examples: "  version",
+        run: |invocation, _, _, _| {
+            println!("{}", version(invocation));
+            Ok(())
+        },
+    },
+];
+
+/// Commands of the incumbents that this program does not have.
+const ABSENT: &[&str] = &[
+    "instance",
+    "instance.start",
+    "instance.stop",
+    "instance.list",
+    "pull",
+    "push",
+    "sif",
+    "siftool",
+    "inspect",
+    "run-help",
+    "cache",
+    "config",
+    "capability",
+    "caps",
+    "sign",
+    "verify",
+    "key",
+    "keys",
+    "remote",
+    "registry",
+    "keyserver",
+    "plugin",
+    "oci",
+    "data",
+    "checkpoint",
+    "delete",
+    "search",
+    "image.expand",
+    "image.import",
+    "image.export",
+    "create",
+    "bootstrap",
+    "overlay sync",
+    "overlay seal",
+    "confgen",
+    "buildcfg",
+    "tag",
+];
+
+fn act(invocation: &Invocation, entry: &Entry, given: Given, words: Vec<OsString>) -> Result<(), Stop> {
+    actions::act(invocation, entry.name, given, words)
+}
+
+/// Finds the command and runs it.
+pub(super) fn dispatch(
+    invocation: &Invocation,
+    name: &str,
+    mut rest: Vec<OsString>,
+    root: &mut Command,
+) -> Result<(), Stop> {
+    let name = if name == "help" {
+        return help(invocation, &rest, root);
+    } else {
+        full_name(name, &mut rest)
+    };
+    let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
+        return Err(unknown(&name, invocation, root));
+    };
+    let program = &invocation.program;
+    let mut command = definition(entry, program);
+    let arguments = if entry.interspersed {
+        rest
+    } else {
+        end_options_at_first_positional(&command, rest)
+    };
+    let matches = command
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| usage_error(&error, program, Some(entry.name), &mut command))?;
+    let words: Vec<OsString> = matches
+        .get_many::<OsString>("words")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let (fewest, most) = entry.positionals;
+    if words.len() < fewest || words.len() > most {
+        let wanted = match (fewest, most) {
+            (fewest, most) if fewest == most => format!("accepts {fewest} arg(s), received {}", words.len()),
+            _ => format!("requires at least {fewest} arg(s), only received {}", words.len()),
+        };
+        return Err(usage(&wanted, program, Some(entry.name), &mut command));
+    }
+    let flags: Vec<&'static Flag> = entry.flags.iter().copied().flatten().collect();
+    let given = Given::collect(&flags, &matches, &invocation.host)?;
+    (entry.run)(invocation, entry, given, words)
+}
+
+/// `overlay` and what follows it make one name.
+fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
+    let is_group = COMMANDS
+        .iter()
+        .any(|entry| entry.name.starts_with(&format!("{name} ")));
+    match rest
+        .first()
+        .and_then(|next| next.to_str())
+        .filter(|next| is_group && !next.starts_with('-'))
+    {
+        Some(next) => {
+            let full = format!("{name} {next}");
+            rest.remove(0);
+            full
+        }
+        None => name.to_owned(),
+    }
+}
+
+fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
+    let program = &invocation.program;
+    if ABSENT.contains(&name) {
+        let text = format!("the command '{name}' is not part of this version");
+        return Failure::new(text)
+            .hint(format!("'{program} --help' lists the commands that are"))
+            .into();
+    }
+    let group: Vec<&Entry> = COMMANDS
+        .iter()
+        .filter(|entry| entry.name.starts_with(&format!("{name} ")))
+        .collect();
+    if group.is_empty() {
+        return usage(
+            &format!(
+                "unknown command \"{}\" for \"{program}\"",
+                crate::message::shown(name)
+            ),
+            program,
+            None,
+            root,
+        );
+    }
+    let list = group.iter().map(|entry| line(entry)).collect::<String>();
+    Stop::Usage(format!(
+        "Usage: {program} {name} <subcommand>\n\nSubcommands:\n{list}"
+    ))
+}
+
+fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Result<(), Stop> {
+    let name: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let name = name.join(" ");
+    match COMMANDS.iter().find(|entry| entry.name == name) {
+        Some(entry) => print!("{}", definition(entry, &invocation.program).render_help()),
+        None if name.is_empty() => print!("{}", root.render_help()),
+        None => return Err(unknown(&name, invocation, root)),
+    }
+    Ok(())
+}
+
+fn definition(entry: &Entry, program: &str) -> Command {
+    let full = format!("{program} {}", entry.name);
+    let examples: String = entry
+        .examples
+        .lines()
+        .map(|line| format!("  {program} {}\n", line.trim_start()))
+        .collect();
+    let command = Command::new(entry.name)
+        .no_binary_name(true)
+        .bin_name(full.clone())
+        .about(entry.about)
+        .override_usage(format!("{full} {}", entry.synopsis))
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .after_help(format!("Examples:\n{examples}"))
+        .arg(
+            Arg::new("words")
+                .num_args(0..)
+                .hide(true)
+                .value_parser(clap::value_parser!(OsString)),
+        );
+    entry
+        .flags
+        .iter()
+        .fold(command, |command, flags| flags::add_to(command, flags))
+}
+
+fn line(entry: &Entry) -> String {
+    format!("  {:<16} {}\n", entry.name, entry.about)
+}
+
+/// The list of commands for the program's own help.
+pub(super) fn overview() -> String {
+    let list: String = COMMANDS.iter().map(line).collect();
+    format!("Commands:\n{list}  {:<16} {}", "help", "Describe a command")
+}
+
+/// What `version` prints: the followed release's number first, then whose this is.
+fn version(invocation: &Invocation) -> String {
+    match invocation.program.as_str() {
+        "singularity" => format!("{SINGULARITY_LEVEL}-lamina{VERSION}"),
+        "apptainer" => format!("{APPTAINER_LEVEL}-lamina{VERSION}"),
+        _ => VERSION.to_owned(),
+    }
+}
+
+/// What `--version` prints.
+pub(super) fn full_version(invocation: &Invocation) -> String {
+    let package = match (invocation.program.as_str(), invocation.dialect) {
+        ("lamina", _) => "lamina",
+        (_, Dialect::Singularity) => "singularity-ce",
+        (_, Dialect::Apptainer) => "apptainer",
+    };
+    format!("{package} version {}", version(invocation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_sound_definition() {
+        for entry in COMMANDS {
+            definition(entry, "lamina").debug_assert();
+            assert!(!ABSENT.contains(&entry.name));
+        }
+    }
+}

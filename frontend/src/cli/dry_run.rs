@@ -1,0 +1,133 @@
+//! `--dry-run`: the plan in words, or as JSON.
+
+use crate::error::{Doing, Outcome};
+use crate::intent::DryRun;
+use crate::message::shown;
+use crate::planning::Planned;
+use protocol::{Bind, Content, Descriptor, Dev, Image, Mount, Window, Writable};
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Prints what would be asked of the starter.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn print(planned: &Planned, form: DryRun) -> Outcome<()> {
+    let text = match form {
+        DryRun::Text => in_words(planned),
+        DryRun::Json => {
+            let sources: Vec<String> = planned.sources.iter().map(|source| shown(&source.path)).collect();
+            let whole = serde_json::json!({ "plan": planned.plan, "sources": sources });
+            let mut text =
+                serde_json::to_string_pretty(&whole).doing(|| "writing the plan as JSON".into())?;
+            text.push('\n');
+            text
+        }
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .doing(|| "writing the plan".into())
+}
+
+fn in_words(planned: &Planned) -> String {
+    let plan = &planned.plan;
+    let mut text = String::new();
+    let mut line = |label: &str, what: String| {
+        let _ = writeln!(text, "{label:<12} {what}");
+    };
+    line("root", image(planned, &plan.root));
+    for layer in &plan.layers {
+        line("overlay", format!("{}, read-only", image(planned, layer)));
+    }
+    line(
+        "writes",
+        match &plan.writable {
+            Writable::Nothing => "nowhere: the root is read-only".into(),
+            Writable::Root => "into the root".into(),
+            Writable::Tmpfs => "into memory, gone when the container ends".into(),
+            Writable::Overlay(overlay) => format!("into {}", image(planned, overlay)),
+        },
+    );
+    for mount in &plan.mounts {
+        let (place, what) = describe(planned, mount);
+        line("mount", format!("{place:<24} {what}"));
+    }
+    for file in &plan.account_files {
+        line(
+            "mount",
+            format!("{:<24} the image's, with the caller added", file.path()),
+        );
+    }
+    let namespaces = plan.namespaces;
+    let own = [
+        (true, "mount"),
+        (namespaces.pid, "pid"),
+        (namespaces.ipc, "ipc"),
+        (namespaces.uts, "uts"),
+    ];
+    let own: Vec<&str> = own.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    line("namespaces", own.join(", "));
+    if let Some(hostname) = &plan.hostname {
+        line("hostname", hostname.as_str().into());
+    }
+    text
+}
+
+fn path(planned: &Planned, descriptor: Descriptor) -> String {
+    planned
+        .sources
+        .get(usize::from(descriptor.0))
+        .map_or_else(String::new, |source| shown(&source.path))
+}
+
+fn image(planned: &Planned, image: &Image) -> String {
+    let path = path(planned, image.descriptor);
+    let part = |kind: &str, window: Window| match window.offset {
+        0 => format!("{path} ({kind})"),
+        offset => format!("{path} ({kind} of {} bytes at {offset})", window.size),
+    };
+    match image.content {
+        Content::Squashfs(window) => part("squashfs", window),
+        Content::Ext3(window) => part("ext3", window),
+        Content::Directory => format!("{path} (directory)"),
+    }
+}
+
+fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
+    let bind = |bind: &Bind| {
+        let access = if bind.read_only { ", read-only" } else { "" };
+        (
+            bind.destination.to_string(),
+            format!("{}{access}", path(planned, bind.descriptor)),
+        )
+    };
+    let fixed = |place: &str, what: &str| (place.to_owned(), what.to_owned());
+    match mount {
+        Mount::Dev(Dev::Host) => fixed("/dev", "the host's"),
+        Mount::Dev(Dev::Minimal) => fixed("/dev", "a minimal one"),
+        Mount::Proc if planned.plan.namespaces.pid => fixed("/proc", "a new one"),
+        Mount::Proc => fixed("/proc", "the host's"),
+        Mount::Sys => fixed("/sys", "a new one"),
+        Mount::Tmp => fixed("/tmp", "the host's"),
+        Mount::VarTmp => fixed("/var/tmp", "the host's"),
+        Mount::ResolvConf => fixed("/etc/resolv.conf", "the host's"),
+        Mount::SiteBind(destination) => (destination.to_string(), "by 'bind path' of the site".into()),
+        Mount::Home(inner) | Mount::Hostfs(inner) | Mount::User(inner) => bind(inner),
+        Mount::Scratch { destination, .. } => (destination.to_string(), "memory".into()),
+        Mount::Data {
+            image: data,
+            within,
+            destination,
+            writable,
+        } => {
+            let part = within
+                .as_ref()
+                .map_or_else(String::new, |path| format!("{path} of "));
+            let access = if *writable { "" } else { ", read-only" };
+            (
+                destination.to_string(),
+                format!("{part}{}{access}", image(planned, data)),
+            )
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The one definition of the action commands' flags: names, environment variables, help, and what becomes of flags
+//! that the incumbents have and this program does not.
+
+use clap::{Arg, ArgAction, Command, builder::ValueParser};
+
+/// How a flag takes its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// On or off; `--flag=false` turns it off.
+    Switch,
+    /// One value; the last one given counts.
+    Text,
+    /// Repeatable, and each value is split at commas (double quotes protect one).
+    List,
+    /// Repeatable, each value whole.
+    Each,
+}
+
+/// One flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its long name, without dashes, by which the rest of the program knows it.
+    pub name: &'static str,
+    short: Option<char>,
+    aliases: &'static [&'static str],
+    /// How it takes its value.
+    pub kind: Kind,
+    /// Environment variables that set it, without their `SINGULARITY_` or `APPTAINER_` prefix, first one first.
+    pub variables: &'static [&'static str],
+    /// Variables add to the command line instead of being overruled by it.
+    pub variables_add: bool,
+    help: &'static str,
+    /// For a flag of the incumbents that this program does not have: what to do instead.
+    pub instead: Option<&'static str>,
+}
+
+const fn flag(
+    name: &'static str,
+    kind: Kind,
+    variables: &'static [&'static str],
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        short: None,
+        aliases: &[],
+        kind,
+        variables,
+        variables_add: false,
+        help,
+        instead: None,
+    }
+}
+
+const fn absent(
+    name: &'static str,
+    kind: Kind,
+    variables: &'static [&'static str],
+    instead: &'static str,
+) -> Flag {
+    Flag {
+        instead: Some(instead),
+        ..flag(name, kind, variables, "")
+    }
+}
+
+impl Flag {
+    const fn short(self, short: char) -> Self {
+        Self {
+            short: Some(short),
+            ..self
+        }
+    }
+
+    const fn aliases(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    const fn adding(self) -> Self {
+        Self {
+            variables_add: true,
+            ..self
+        }
+    }
+}
+
+const USER_NAMESPACES: &str = "containers without the setuid starter are not part of this version";
+const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
+const NETWORK: &str = "the container uses the host's network";
+const PRIVILEGES: &str = "this version gives no capabilities to containers and takes none from root";
+const LIMITS: &str = "start the container under systemd-run or another tool that sets resource limits";
+const DEVICES: &str = "bind the device's files and libraries with --bind";
+const ENCRYPTION: &str = "encrypted images are not part of this version";
+const REGISTRY: &str = "fetch the image with another tool first and name the file";
+
+use Kind::{Each, List, Switch, Text};
+
+/// Flags of `run`, `exec`, `shell` and `test`. [`SHELL_ONLY`] has one more.
+pub const ACTION: &[Flag] = &[
+    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or (root) a directory; PATH[:ro]").short('o'),
+    flag("writable", Switch, &["WRITABLE"], "Write into the image itself: a sandbox, an ext3 image, or the overlay inside a SIF").short('w'),
+    flag("writable-tmpfs", Switch, &["WRITABLE_TMPFS"], "Let the container write into memory; the changes are gone when it ends"),
+    flag("bind", List, &["BIND", "BINDPATH"], "Show a file or directory of the host in the container: SRC[:DEST[:ro|rw]]").short('B').adding(),
+    flag("mount", Each, &["MOUNT"], "As --bind, in the form type=bind,source=/src,destination=/dst[,ro]").adding(),
+    flag("home", Text, &["HOME"], "Home directory to use: SRC or SRC:DEST").short('H'),
+    flag("no-home", Switch, &["NO_HOME"], "Do not mount the home directory"),
+    flag("no-mount", List, &["NO_MOUNT"], "Leave out mounts: proc, sys, dev, home, tmp, hostfs, cwd, bind-paths, or the destination of a site bind"),
+    flag("scratch", List, &["SCRATCH", "SCRATCHDIR"], "Writable directory at this place in the container, gone when it ends, or kept in --workdir").short('S').aliases(&["scratchdir", "scratch-dir"]),
+    flag("workdir", Text, &["WORKDIR"], "Host directory that holds /tmp, /var/tmp, home and scratch directories with --contain").short('W').aliases(&["wdir", "workingdir"]),
+    flag("cwd", Text, &["CWD", "TARGET_CWD", "PWD", "TARGET_PWD"], "Working directory in the container").aliases(&["pwd"]),
+    flag("contain", Switch, &["CONTAIN"], "Minimal /dev, empty home and /tmp instead of the host's").short('c'),
+    flag("containall", Switch, &["CONTAINALL"], "As --contain, with own process ids, own IPC and a clean environment").short('C').aliases(&["CONTAIN"]),
+    flag("cleanenv", Switch, &["CLEANENV"], "Take over no variables of the host but TERM and proxies").short('e'),
+    flag("env", Each, &[], "Set a variable in the container: NAME=VALUE[,NAME=VALUE...]"),
+    flag("env-file", List, &["ENV_FILE"], "Set variables in the container from a file of shell assignments"),
+    flag("no-env", List, &["NOENV"], "Host variables not to take over"),
+    flag("no-eval", Switch, &["NO_EVAL"], "Take values of variables as they are, without shell evaluation"),
+    flag("no-umask", Switch, &["NO_UMASK"], "Set umask 0022 in the container instead of the caller's"),
+    flag("no-init", Switch, &["NOSHIMINIT"], "With --pid: the program itself is process 1"),
+    flag("pid", Switch, &["PID", "UNSHARE_PID"], "Own process ids").short('p'),
+    flag("no-pid", Switch, &["NO_PID"], "No own process ids although another flag implies them"),
+    flag("ipc", Switch, &["IPC", "UNSHARE_IPC"], "Own System V IPC and message queues").short('i'),
+    flag("uts", Switch, &["UTS", "UNSHARE_UTS"], "Own host name"),
+    flag("hostname", Text, &["HOSTNAME"], "Host name in the container; implies --uts"),
+    flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs"),
+    flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing"),
+    flag("json", Switch, &[], "With --dry-run: print it for programs"),
+    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Accepted: images are used where they are, no cache is involved"),
+    flag("tmpdir", Text, &["TMPDIR"], "Accepted: running an image needs no temporary files"),
+    flag("no-oci", Switch, &["NO_OCI"], "Accepted: containers are never run in OCI mode"),
+    flag("no-tmp-sandbox", Switch, &["NO_TMP_SANDBOX"], "Accepted: images are never extracted"),
+    flag("no-nv", Switch, &["NV_OFF", "NO_NV"], "Accepted: GPU set-up is never implied"),
+    flag("no-rocm", Switch, &["ROCM_OFF", "NO_ROCM"], "Accepted: GPU set-up is never implied"),
+    absent("fakeroot", Switch, &["FAKEROOT"], USER_NAMESPACES).short('f'),
+    absent("userns", Switch, &["USERNS", "UNSHARE_USERNS"], USER_NAMESPACES).short('u'),
+    absent("oci", Switch, &["OCI"], OCI),
+    absent("no-compat", Switch, &["NO_COMPAT"], OCI),
+    absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
+    absent("data", List, &[], "use --bind with image-src= to show part of an image"),
+    absent("tmp-sandbox", Switch, &["TMP_SANDBOX"], "images are mounted, not extracted; 'build --sandbox' extracts one for good"),
+    absent("unsquash", Switch, &["UNSQUASH"], "images are mounted, not extracted; 'build --sandbox' extracts one for good"),
+    absent("underlay", Switch, &["UNDERLAY"], "mount points that an image lacks are made by an overlay"),
+    absent("sif-fuse", Switch, &["SIF_FUSE"], "images are mounted by the kernel"),
+    absent("fusemount", List, &["FUSESPEC"], "mount the file system on the host and show it with --bind"),
+    absent("net", Switch, &["NET", "UNSHARE_NET"], NETWORK).short('n'),
+    absent("network", Text, &["NETWORK"], NETWORK),
+    absent("network-args", List, &["NETWORK_ARGS"], NETWORK),
+    absent("netns-path", Text, &["NETNS_PATH"], NETWORK),
+    absent("dns", Text, &["DNS"], "bind a file of your own over /etc/resolv.conf with --bind"),
+    absent("security", List, &["SECURITY"], PRIVILEGES),
+    absent("add-caps", Text, &["ADD_CAPS"], PRIVILEGES),
+    absent("drop-caps", Text, &["DROP_CAPS"], PRIVILEGES),
+    absent("keep-privs", Switch, &["KEEP_PRIVS"], PRIVILEGES),
+    absent("no-privs", Switch, &["NO_PRIVS"], PRIVILEGES),
+    absent("allow-setuid", Switch, &["ALLOW_SETUID"], "every mount of a container is nosuid"),
+    absent("apply-cgroups", Text, &["APPLY_CGROUPS"], LIMITS),
+    absent("cpus", Text, &["CPUS"], LIMITS),
+    absent("cpu-shares", Text, &["CPU_SHARES"], LIMITS),
+    absent("cpuset-cpus", Text, &["CPUSET_CPUS"], LIMITS),
+    absent("cpuset-mems", Text, &["CPUSET_MEMS"], LIMITS),
+    absent("memory", Text, &["MEMORY"], LIMITS),
+    absent("memory-reservation", Text, &["MEMORY_RESERVATION"], LIMITS),
+    absent("memory-swap", Text, &["MEMORY_SWAP"], LIMITS),
+    absent("oom-kill-disable", Switch, &["OOM_KILL_DISABLE"], LIMITS),
+    absent("pids-limit", Text, &["PIDS_LIMIT"], LIMITS),
+    absent("blkio-weight", Text, &["BLKIO_WEIGHT"], LIMITS),
+    absent("blkio-weight-device", List, &["BLKIO_WEIGHT_DEVICE"], LIMITS),
+    absent("nv", Switch, &["NV"], DEVICES),
+    absent("nvccli", Switch, &["NVCCLI"], DEVICES),
+    absent("rocm", Switch, &["ROCM"], DEVICES),
+    absent("compat32", Switch, &["COMPAT32"], DEVICES),
+    absent("intel-hpu", Switch, &["INTEL_HPU"], DEVICES),
+    absent("device", List, &[], DEVICES),
+    absent("cdi-dirs", List, &[], DEVICES),
+    absent("containlibs", List, &["CONTAINLIBS"], "bind the libraries to /.singularity.d/libs with --bind"),
+    absent("app", Text, &["APP", "APPNAME"], "run the app's script under /scif/apps/NAME/scif with exec"),
+    absent("sharens", Switch, &["SHARENS"], "start each process in a container of its own"),
+    absent("no-setgroups", Switch, &["NO_SETGROUPS"], USER_NAMESPACES),
+    absent("ignore-subuid", Switch, &["IGNORE_SUBUID"], USER_NAMESPACES),
+    absent("ignore-fakeroot-command", Switch, &["IGNORE_FAKEROOT_COMMAND"], USER_NAMESPACES),
+    absent("ignore-userns", Switch, &["IGNORE_USERNS"], USER_NAMESPACES),
+    absent("proot", Text, &["PROOT"], USER_NAMESPACES),
+    absent("passphrase", Switch, &[], ENCRYPTION),
+    absent("pem-path", Text, &[], ENCRYPTION),
+    absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),
+    absent("docker-host", Text, &[], REGISTRY),
+    absent("docker-username", Text, &[], REGISTRY),
+    absent("docker-password", Text, &[], REGISTRY),
+    absent("authfile", Text, &["AUTHFILE", "AUTH_FILE"], REGISTRY),
+    absent("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], REGISTRY).aliases(&["nohttps"]),
+    absent("runscript-timeout", Text, &["RUNSCRIPT_TIMEOUT"], "runscripts are not evaluated beforehand"),
+    absent("dmtcp-launch", Text, &[], "checkpoints are not part of this version"),
+    absent("dmtcp-restart", Text, &[], "checkpoints are not part of this version"),
+];
+
+/// The flag that `shell` has beside [`ACTION`].
+pub const SHELL_ONLY: &[Flag] =
+    &[flag("shell", Text, &["SHELL"], "Program to start as the shell").short('s')];
+
+/// Flags of `overlay create`.
+pub const OVERLAY_CREATE: &[Flag] = &[
+    flag("size", Text, &[], "Size in MiB, 64 or more [default: 64]").short('s'),
+    flag(
+        "sparse",
+        Switch,
+        &["SPARSE"],
+        "Take disk space only as it is used",
+    )
+    .short('S'),
+    flag(
+        "create-dir",
+        List,
+        &[],
+        "Directory that the caller can write to in the overlay",
+    ),
+    flag(
+        "fakeroot",
+        Switch,
+        &["FAKEROOT"],
+        "For containers run with --fakeroot",
+    )
+    .short('f'),
+    flag(
+        "tmpdir",
+        Text,
+        &["TMPDIR"],
+        "Accepted: no temporary directory is needed",
+    ),
+];
+
+/// Flags of `image.create`.
+pub const IMAGE_CREATE: &[Flag] = &[
+    flag("size", Text, &[], "Size in MiB, 64 or more [default: 768]").short('s'),
+    flag("force", Switch, &[], "Replace an existing image").short('F'),
+];
+
+const DEFINITIONS: &str = "definition files are not part of this version";
+
+/// Flags of `build`.
+pub const BUILD: &[Flag] = &[
+    flag(
+        "sandbox",
+        Switch,
+        &["SANDBOX"],
+        "Make a directory instead of a SIF",
+    )
+    .short('s'),
+    flag(
+        "force",
+        Switch,
+        &["FORCE"],
+        "Replace an existing target without asking",
+    )
+    .short('F'),
+    flag(
+        "fix-perms",
+        Switch,
+        &["FIXPERMS"],
+        "Accepted: matters for OCI sources only",
+    ),
+    flag(
+        "disable-cache",
+        Switch,
+        &["DISABLE_CACHE"],
+        "Accepted: no cache is involved",
+    ),
+    flag(
+        "no-cleanup",
+        Switch,
+        &["NO_CLEANUP"],
+        "Accepted: a failed build leaves nothing",
+    ),
+    flag(
+        "notest",
+        Switch,
+        &["NOTEST"],
+        "Accepted: only definition files have a test section",
+    )
+    .short('T'),
+    flag(
+        "tmpdir",
+        Text,
+        &["TMPDIR"],
+        "Accepted: no temporary directory is needed",
+    ),
+    absent("update", Switch, &["UPDATE"], DEFINITIONS).short('u'),
+    absent("fakeroot", Switch, &["FAKEROOT"], DEFINITIONS).short('f'),
+    absent("section", List, &["SECTION"], DEFINITIONS),
+    absent("json", Switch, &["JSON"], DEFINITIONS),
+    absent("remote", Switch, &["REMOTE"], "build on this machine").short('r'),
+    absent("detached", Switch, &["DETACHED"], "build on this machine").short('d'),
+    absent("builder", Text, &["BUILDER"], "build on this machine"),
+    absent(
+        "arch",
+        Text,
+        &["BUILD_ARCH"],
+        "the image gets the architecture of this machine or of its source",
+    ),
+    absent("library", Text, &["LIBRARY"], REGISTRY),
+    absent("encrypt", Switch, &[], ENCRYPTION).short('e'),
+    absent("passphrase", Switch, &[], ENCRYPTION),
+    absent("pem-path", Text, &[], ENCRYPTION),
+    absent("nv", Switch, &["NV"], DEFINITIONS),
+    absent("nvccli", Switch, &["NVCCLI"], DEFINITIONS),
+    absent("rocm", Switch, &["ROCM"], DEFINITIONS),
+    absent("bind", List, &[], DEFINITIONS).short('B'),
+    absent("mount", Each, &[], DEFINITIONS),
+    absent("writable-tmpfs", Switch, &[], DEFINITIONS),
+    absent("build-arg", List, &[], DEFINITIONS),
+    absent("build-arg-file", Text, &[], DEFINITIONS),
+    absent(
+        "mksquashfs-args",
+        Text,
+        &[],
+        "set 'mksquashfs procs' and 'mksquashfs mem' in singularity.conf",
+    ),
+    absent("oci", Switch, &["OCI"], OCI),
+    flag(
+        "no-oci",
+        Switch,
+        &["NO_OCI"],
+        "Accepted: images are never built in OCI mode",
+    ),
+    absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
+    absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),
+    absent("docker-host", Text, &[], REGISTRY),
+    absent("docker-username", Text, &[], REGISTRY),
+    absent("docker-password", Text, &[], REGISTRY),
+    absent("authfile", Text, &["AUTHFILE", "AUTH_FILE"], REGISTRY),
+    absent("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], REGISTRY).aliases(&["nohttps"]),
+];
+
+/// Adds `flags` to a clap command.
+pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
+    flags
+        .iter()
+        .fold(command, |command, flag| command.arg(argument(flag)))
+}
+
+fn argument(flag: &'static Flag) -> Arg {
+    let mut argument = Arg::new(flag.name)
+        .long(flag.name)
+        .aliases(flag.aliases)
+        .help(flag.help);
+    if let Some(short) = flag.short {
+        argument = argument.short(short);
+    }
+    if flag.instead.is_some() {
+        argument = argument.hide(true);
+    }
+    match flag.kind {
+        Kind::Switch => argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(ValueParser::new(parse_switch))
+            .value_name("BOOL")
+            .hide_possible_values(true),
+        Kind::Text => argument
+            .value_parser(ValueParser::os_string())
+            .value_name("VALUE"),
+        Kind::List | Kind::Each => argument
+            .value_parser(ValueParser::os_string())
+            .value_name("VALUE")
+            .action(ArgAction::Append),
+    }
+}
+
+/// A switch's value, in the spellings that the incumbents take.
+///
+/// # Errors
+/// Which spellings there are.
+pub fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_name_letter_and_alias_means_one_thing() {
+        let command = add_to(add_to(Command::new("shell"), ACTION), SHELL_ONLY);
+        command.debug_assert();
+    }
+}

@@ -1,0 +1,71 @@
+//! `overlay create`, `image.create` and `build`: options in, one call out.
+
+use super::given::Given;
+use super::{Invocation, Stop};
+use crate::error::{Failure, Outcome};
+use crate::message::{self, Level};
+use crate::overlay::{self, CreateOptions, ImageCreateError, ImageCreateOptions, SIZE_MIB_DEFAULT};
+use crate::{build, site};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Size of an image that `image.create` makes, in MiB, as in the 2.4 command line.
+const IMAGE_SIZE_MIB_DEFAULT: u64 = 768;
+
+/// `overlay create`
+pub(super) fn overlay_create(invocation: &Invocation, given: &Given, target: OsString) -> Result<(), Stop> {
+    let options = CreateOptions {
+        program: invocation.program.clone(),
+        target: PathBuf::from(target),
+        size_mib: size(given, SIZE_MIB_DEFAULT)?,
+        sparse: given.is_on("sparse"),
+        create_dirs: given.all("create-dir").iter().map(PathBuf::from).collect(),
+        fakeroot: given.is_on("fakeroot"),
+        programs: site::programs(&site::load()?),
+    };
+    Ok(overlay::create(&options)?)
+}
+
+/// `image.create`
+pub(super) fn image_create(given: &Given, target: OsString) -> Result<(), Stop> {
+    let options = ImageCreateOptions {
+        target: PathBuf::from(target),
+        size_mib: size(given, IMAGE_SIZE_MIB_DEFAULT)?,
+        force: given.is_on("force"),
+        programs: site::programs(&site::load()?),
+    };
+    overlay::image_create(&options).map_err(|error| match error {
+        ImageCreateError::Exists => {
+            message::say(Level::Error, "Image file exists, not overwriting.");
+            Stop::Said(1)
+        }
+        ImageCreateError::Failed(failure) => failure.into(),
+    })
+}
+
+/// `build`
+pub(super) fn build(
+    invocation: &Invocation,
+    given: &Given,
+    target: OsString,
+    source: OsString,
+) -> Result<(), Stop> {
+    let options = build::Options {
+        program: invocation.program.clone(),
+        target: PathBuf::from(target),
+        source,
+        sandbox: given.is_on("sandbox"),
+        force: given.is_on("force"),
+        programs: site::programs(&site::load()?),
+    };
+    Ok(build::build(&options)?)
+}
+
+fn size(given: &Given, default: u64) -> Outcome<u64> {
+    let Some(text) = given.last("size") else {
+        return Ok(default);
+    };
+    text.to_str()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| Failure::new(format!("--size {} is not a number of MiB", message::shown(text))))
+}

@@ -1,1 +1,0 @@
-//! What is wanted: the command line and environment, decided.

@@ -1,1 +1,0 @@
-//! From intent and inspected images to the plan. Pure.

@@ -1,0 +1,374 @@
+//! The layers of the container's root: the image, what is embedded in it, overlays, and where writes go.
+
+use super::Sources;
+use crate::error::{Failure, Outcome};
+use crate::image::{
+    self, Access, EmbeddedContent, Ext3, Format, Image, RootContent, SifImage, open_writable_if_permitted,
+};
+use crate::intent::{Intent, OverlayRequest};
+use crate::lock;
+use crate::message::{self, shown};
+use crate::sif::Arch;
+use crate::user::Caller;
+use config::{EnableOverlay, Settings};
+use protocol::{Content, Writable};
+use std::path::{Path, PathBuf};
+
+/// The whole root.
+pub(super) struct Stack {
+    /// The image.
+    pub(super) root: protocol::Image,
+    /// Read-only layers above it, lowest first.
+    pub(super) layers: Vec<protocol::Image>,
+    /// Where writes go.
+    pub(super) writable: Writable,
+    /// The image's absolute path.
+    pub(super) image: PathBuf,
+}
+
+/// Opens, inspects and locks everything the root consists of.
+///
+/// # Errors
+/// Which of it cannot be used, and why.
+pub(super) fn stack(
+    intent: &Intent,
+    site: &Settings,
+    caller: &Caller,
+    sources: &mut Sources,
+) -> Outcome<Stack> {
+    let access = if intent.writable {
+        Access::ReadWrite
+    } else {
+        Access::ReadOnly
+    };
+    let image = image::open(&intent.image, access)?;
+    let content = root_content(&image, intent)?;
+    let root = protocol::Image {
+        descriptor: sources.add_image(&image)?,
+        content,
+    };
+    let mut builder = Builder {
+        intent,
+        site,
+        caller,
+        sources,
+        layers: Vec::new(),
+        upper: None,
+    };
+    let mut writable = Writable::Nothing;
+    match &image.format {
+        Format::Sif(sif) => builder.embedded(&image, sif, intent.writable)?,
+        Format::Ext3(ext3) => {
+            builder.use_ext3(&image, *ext3, intent.writable)?;
+        }
+        _ => {}
+    }
+    if intent.writable && builder.upper.is_none() {
+        if let Format::Sif(_) = image.format {
+            return Err(no_writable_partition(intent, &image.path));
+        }
+        writable = Writable::Root;
+    }
+    for request in &intent.overlays {
+        builder
+            .overlay(request)
+            .map_err(|failure| failure.context("while loading overlay images"))?;
+    }
+    let Builder { layers, upper, .. } = builder;
+    if let Some((overlay, path)) = upper {
+        if intent.writable_tmpfs {
+            return Err(Failure::new(format!(
+                "while loading overlay images: you can't specify --writable-tmpfs with another writable overlay \
+                 image ({})",
+                shown(&path)
+            ))
+            .hint("use the overlay with :ro below the temporary layer, or leave out --writable-tmpfs"));
+        }
+        writable = Writable::Overlay(overlay);
+    }
+    if intent.writable_tmpfs {
+        require_overlay(site, "--writable-tmpfs requires")?;
+        writable = Writable::Tmpfs;
+    }
+    Ok(Stack {
+        root,
+        layers,
+        writable,
+        image: image.path,
+    })
+}
+
+fn no_writable_partition(intent: &Intent, path: &Path) -> Failure {
+    let (program, path) = (&intent.program, shown(path));
+    Failure::new(format!("no SIF writable overlay partition found in {path}"))
+        .hint(format!("'{program} overlay create {path}' adds one"))
+}
+
+/// What the plan says of the image.
+fn root_content(image: &Image, intent: &Intent) -> Outcome<Content> {
+    let path = shown(&image.path);
+    match &image.format {
+        Format::Sandbox => Ok(Content::Directory),
+        Format::Squashfs(_) if intent.writable => Err(Failure::new(format!(
+            "could not set {path} image writable: squashfs is a read-only filesystem"
+        ))
+        .hint(format!(
+            "'{} overlay create FILE' makes an overlay for --overlay FILE",
+            intent.program
+        ))),
+        Format::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
+        Format::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
+        Format::OciSif => Err(
+            Failure::new("native runtime does not support OCI-SIF images, use --oci mode")
+                .hint("this version has no --oci mode"),
+        ),
+        Format::Sif(sif) => sif_root(sif, &path),
+    }
+}
+
+fn sif_root(sif: &SifImage, path: &str) -> Outcome<Content> {
+    let Some(primary) = &sif.primary else {
+        return Err(
+            Failure::new(format!("no root file system partition found in {path}"))
+                .hint("it may be meant as an overlay or as data"),
+        );
+    };
+    let (arch, host) = (primary.arch, Arch::host());
+    if !runs_here(arch) {
+        return Err(Failure::new(format!(
+            "the image's architecture ({}) could not run on the host's ({})",
+            arch.name(),
+            host.name()
+        )));
+    }
+    match primary.content {
+        RootContent::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
+        RootContent::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
+        RootContent::EncryptedLuks | RootContent::EncryptedGocryptfs => Err(Failure::new(format!(
+            "{path} is encrypted, and encrypted images are not supported"
+        ))),
+        RootContent::Other(_) => Err(Failure::new(format!(
+            "the root file system of {path} is of a type that is not supported"
+        ))),
+    }
+}
+
+/// Whether the kernel can run programs of this architecture, by itself or through an emulator that is set up.
+fn runs_here(arch: Arch) -> bool {
+    let host = Arch::host();
+    arch == host
+        || !arch.is_known()
+        || (arch.name(), host.name()) == ("386", "amd64")
+        || Path::new("/proc/sys/fs/binfmt_misc")
+            .join(format!("qemu-{}", emulator(arch)))
+            .exists()
+}
+
+/// The name QEMU has for an architecture.
+fn emulator(arch: Arch) -> &'static str {
+    match arch.name() {
+        "amd64" => "x86_64",
+        "386" => "i386",
+        "arm64" => "aarch64",
+        "mipsle" => "mipsel",
+        "mips64le" => "mips64el",
+        "loong64" => "loongarch64",
+        other => other,
+    }
+}
+
+/// `enable overlay` forbids what `what` begins to say.
+fn require_overlay(site: &Settings, what: &str) -> Outcome<()> {
+    match site.enable_overlay.value {
+        EnableOverlay::Yes | EnableOverlay::Try => Ok(()),
+        EnableOverlay::No => Err(by_site(
+            format!("{what} 'enable overlay = yes': set to 'no' by administrator"),
+            site.enable_overlay.line,
+        )),
+        EnableOverlay::Driver => Err(by_site(
+            format!("{what} 'enable overlay = yes': set to 'driver' by administrator"),
+            site.enable_overlay.line,
+        )),
+    }
+}
+
+fn by_site(text: String, line: Option<u32>) -> Failure {
+    let line = line.map_or_else(String::new, |line| format!(" line {line}"));
+    Failure::new(text).hint(format!("see {}{line}", crate::site::path()))
+}
+
+struct Builder<'a> {
+    intent: &'a Intent,
+    site: &'a Settings,
+    caller: &'a Caller,
+    sources: &'a mut Sources,
+    layers: Vec<protocol::Image>,
+    upper: Option<(protocol::Image, PathBuf)>,
+}
+
+impl Builder<'_> {
+    /// The overlays inside a SIF: read-only layers, but for the first ext3 when `write` asks for a writable one.
+    fn embedded(&mut self, image: &Image, sif: &SifImage, write: bool) -> Outcome<()> {
+        if sif.overlays.is_empty() {
+            return Ok(());
+        }
+        require_overlay(self.site, "SIF overlay partition requires")?;
+        let mut wanted = write;
+        for partition in &sif.overlays {
+            match partition.content {
+                EmbeddedContent::Squashfs(squashfs) => {
+                    self.layer(image, Content::Squashfs(squashfs.window))?
+                }
+                EmbeddedContent::Ext3(ext3) => {
+                    let write = std::mem::take(&mut wanted);
+                    self.ext3_overlay(image, ext3, write)?;
+                    wanted &= !write;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One `--overlay`.
+    fn overlay(&mut self, request: &OverlayRequest) -> Outcome<()> {
+        require_overlay(self.site, "overlay images requires")?;
+        let path = &request.path;
+        let opened = if request.read_only {
+            image::open(path, Access::ReadOnly)
+        } else {
+            open_writable_if_permitted(path)
+        };
+        let image = opened
+            .map_err(|failure| failure.context(format!("failed to open overlay image {}", shown(path))))?;
+        let write = !request.read_only;
+        match &image.format {
+            Format::Squashfs(squashfs) => self.layer(&image, Content::Squashfs(squashfs.window)),
+            Format::Ext3(ext3) => {
+                self.require_writable(&image, write)?;
+                self.ext3_overlay(&image, *ext3, write)
+            }
+            Format::Sandbox => self.directory(&image, write),
+            Format::Sif(sif) if sif.overlays.is_empty() => Err(Failure::new(format!(
+                "{} has no overlay partition, so it cannot be used as an overlay",
+                shown(&image.path)
+            ))
+            .hint(format!(
+                "'{} overlay create {}' adds one",
+                self.intent.program,
+                shown(&image.path)
+            ))),
+            Format::Sif(sif) => {
+                let write = write && sif.ext3_overlays().next().is_some();
+                self.require_writable(&image, write)?;
+                self.embedded(&image, sif, write)
+            }
+            Format::OciSif => Err(Failure::new(format!(
+                "image {} is of a type that is not currently supported as overlay",
+                shown(&image.path)
+            ))),
+        }
+    }
+
+    /// A writable overlay that cannot be written is never quietly read-only.
+    fn require_writable(&self, image: &Image, write: bool) -> Outcome<()> {
+        if write && image.access == Access::ReadOnly {
+            let path = shown(&image.path);
+            return Err(Failure::new(format!(
+                "could not use {path} for writing, you don't have write permissions"
+            ))
+            .hint(format!("use it read-only with --overlay {path}:ro")));
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, image: &Image, write: bool) -> Outcome<()> {
+        if !self.caller.is_root() {
+            return Err(Failure::new("only root user can use sandbox as overlay in setuid mode").hint(format!(
+                "use an overlay image instead: '{} overlay create FILE' makes one; where users may make user \
+                 namespaces, a directory works with --userns or --fakeroot of a program that has them",
+                self.intent.program
+            )));
+        }
+        self.require_writable(image, write)?;
+        if write {
+            self.writable_layer(image, Content::Directory)
+        } else {
+            self.layer(image, Content::Directory)
+        }
+    }
+
+    fn ext3_overlay(&mut self, image: &Image, ext3: Ext3, write: bool) -> Outcome<()> {
+        self.use_ext3(image, ext3, write)?;
+        let content = Content::Ext3(ext3.window);
+        if write {
+            self.writable_layer(image, content)
+        } else {
+            self.layer(image, content)
+        }
+    }
+
+    fn layer(&mut self, image: &Image, content: Content) -> Outcome<()> {
+        let descriptor = self.sources.add_image(image)?;
+        self.layers.push(protocol::Image { descriptor, content });
+        Ok(())
+    }
+
+    fn writable_layer(&mut self, image: &Image, content: Content) -> Outcome<()> {
+        if let Some((_, first)) = &self.upper {
+            return Err(Failure::new(format!(
+                "you can't specify more than one writable overlay, {} contains a writable overlay, requires to use \
+                 '--overlay {}:ro'",
+                shown(first),
+                shown(&image.path)
+            )));
+        }
+        let descriptor = self.sources.add_image(image)?;
+        self.upper = Some((protocol::Image { descriptor, content }, image.path.clone()));
+        Ok(())
+    }
+
+    /// Locks an ext3 and looks at what its superblock says of its state.
+    fn use_ext3(&self, image: &Image, ext3: Ext3, write: bool) -> Outcome<()> {
+        let path = shown(&image.path);
+        if let Some((_, first)) = &self.upper
+            && write
+            && *first == image.path
+        {
+            return Err(Failure::new(format!(
+                "can't open {path} for writing, already used for writing by this process"
+            ))
+            .hint(format!("name it once, or a second time as {path}:ro")));
+        }
+        let access = if write {
+            Access::ReadWrite
+        } else {
+            Access::ReadOnly
+        };
+        lock::take(&image.file, &image.path, ext3.window, access)
+            .map_err(|failure| failure.context(format!("while locking ext3 partition from {path}")))?;
+        let offset = ext3.window.offset;
+        let place = if offset == 0 {
+            path.clone()
+        } else {
+            format!("{path}?offset={offset}")
+        };
+        let hint = format!("'e2fsck -f \"{place}\"' repairs it");
+        if ext3.has_errors {
+            return Err(
+                Failure::new(format!("the ext3 file system in {path} is marked as damaged")).hint(hint),
+            );
+        }
+        if ext3.needs_recovery && !write {
+            let text = format!(
+                "the ext3 file system in {path} was not closed properly and has to be recovered before it is used read-only"
+            );
+            return Err(Failure::new(text).hint(format!("{hint}, and so does using it once without :ro")));
+        }
+        if ext3.needs_recovery {
+            message::verbose(format!(
+                "The journal of {path} is replayed: its last user did not close it"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! From what is wanted to a plan: images are opened, inspected and locked, everything the plan names is opened by
+//! this process, and what cannot be is said before root is asked.
+
+mod layers;
+mod mounts;
+mod hand_over;
+
+pub use hand_over::payload;
+
+use crate::error::{Failure, Outcome};
+use crate::image::Image;
+use crate::intent::Intent;
+use crate::message;
+use crate::user::Caller;
+use config::Settings;
+use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// A container that is ready to be asked for.
+#[derive(Debug)]
+pub struct Planned {
+    /// What the starter is asked to do.
+    pub plan: Plan,
+    /// The open files that the plan's descriptors stand for, in order.
+    pub sources: Vec<Source>,
+    /// The image that the container runs from.
+    pub image: PathBuf,
+    /// The home directory in the container.
+    pub home: Vec<u8>,
+}
+
+/// One open source.
+#[derive(Debug)]
+pub struct Source {
+    /// The descriptor; it is close-on-exec until the launch.
+    pub file: OwnedFd,
+    /// Where it is, for people.
+    pub path: PathBuf,
+}
+
+/// Sources in the order of their numbers.
+#[derive(Debug, Default)]
+struct Sources(Vec<Source>);
+
+impl Sources {
+    fn add(&mut self, file: OwnedFd, path: &Path) -> Outcome<Descriptor> {
+        let number =
+            u16::try_from(self.0.len()).map_err(|_| Failure::new("more sources than a plan can name"))?;
+        self.0.push(Source {
+            file,
+            path: path.to_owned(),
+        });
+        Ok(Descriptor(number))
+    }
+
+    /// The same open file under a number of its own: locks on it stay one.
+    fn add_image(&mut self, image: &Image) -> Outcome<Descriptor> {
+        let file = image
+            .file
+            .try_clone()
+            .map_err(|error| Failure::new(format!("while copying a descriptor: {error}")))?;
+        self.add(file.into(), &image.path)
+    }
+}
+
+/// Plans the container.
+///
+/// # Errors
+/// Why there cannot be such a container.
+pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planned> {
+    let mut sources = Sources::default();
+    let stack = layers::stack(intent, site, caller, &mut sources)?;
+    let mut namespaces = Namespaces {
+        pid: intent.pid,
+        ipc: intent.ipc,
+        uts: intent.uts,
+    };
+    for (wanted, allowed, name) in [
+        (&mut namespaces.pid, &site.allow_pid_ns, "pid"),
+        (&mut namespaces.ipc, &site.allow_ipc_ns, "ipc"),
+        (&mut namespaces.uts, &site.allow_uts_ns, "uts"),
+    ] {
+        if *wanted && !allowed.value {
+            message::warning(format!("Not virtualizing {name} namespace by configuration"));
+            *wanted = false;
+        }
+    }
+    let inside = mounts::choose(intent, site, caller, &mut sources)?;
+    let plan = Plan {
+        root: stack.root,
+        layers: stack.layers,
+        writable: stack.writable,
+        mounts: inside.mounts,
+        hostname: intent.hostname.clone().filter(|_| namespaces.uts),
+        account_files: account_files(intent, site, caller, namespaces),
+        namespaces,
+        warnings: message::threshold() >= message::Level::Warning as i8,
+    };
+    plan.check_shape().map_err(|error| match error {
+        ShapeError::TooMany => {
+            Failure::new("more layers or mounts than one container can have").hint(format!(
+                "at most {} overlays and {} mounts",
+                protocol::LAYERS_MAX,
+                protocol::MOUNTS_MAX
+            ))
+        }
+        other => Failure::new(format!("the plan contradicts itself: {other:?}")),
+    })?;
+    Ok(Planned {
+        plan,
+        sources: sources.0,
+        image: stack.image,
+        home: inside.home,
+    })
+}
+
+/// Root that writes into the image itself sees the image's own accounts.
+fn account_files(
+    intent: &Intent,
+    site: &Settings,
+    caller: &Caller,
+    namespaces: Namespaces,
+) -> Vec<AccountFile> {
+    let accounts = !(intent.writable && caller.is_root());
+    let mut files = Vec::new();
+    if accounts && site.config_passwd.value {
+        files.push(AccountFile::Passwd);
+    }
+    if accounts && site.config_group.value {
+        files.push(AccountFile::Group);
+    }
+    if intent.hostname.is_some() && namespaces.uts {
+        files.push(AccountFile::Hostname);
+    }
+    files
+}
