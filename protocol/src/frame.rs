@@ -23,7 +23,10 @@ const CODEC: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Fixint,
     bincode::config::Limit<BODY_BYTES_MAX>,
-> = bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<BODY_BYTES_MAX>();
+> = bincode::config::standard()
+    .with_little_endian()
+    .with_fixed_int_encoding()
+    .with_limit::<BODY_BYTES_MAX>();
 
 /// Why bytes are not a frame, or a plan does not fit one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +89,8 @@ pub fn decode(frame: &[u8]) -> Result<Plan, FrameError> {
         Ok(length) if length < body.len() => return Err(FrameError::TrailingBytes),
         _ => return Err(FrameError::Truncated),
     }
-    let (plan, used) = bincode::serde::decode_from_slice::<Plan, _>(body, CODEC).map_err(|_| FrameError::Body)?;
+    let (plan, used) =
+        bincode::serde::decode_from_slice::<Plan, _>(body, CODEC).map_err(|_| FrameError::Body)?;
     if used != body.len() {
         return Err(FrameError::TrailingBytes);
     }
@@ -100,7 +104,9 @@ impl fmt::Display for FrameError {
             Self::Truncated => f.write_str("the plan is cut short"),
             Self::TrailingBytes => f.write_str("the plan is followed by more bytes"),
             Self::Magic => f.write_str("this is not a plan"),
-            Self::Version(version) => write!(f, "the plan has version {version}, this starter speaks {VERSION}"),
+            Self::Version(version) => {
+                write!(f, "the plan has version {version}, this starter speaks {VERSION}")
+            }
             Self::TooLong => write!(f, "the plan is longer than {FRAME_BYTES_MAX} bytes"),
             Self::Body => f.write_str("the plan says something this starter does not know"),
             Self::Shape(ShapeError::TooMany) => f.write_str("the plan names too many layers or mounts"),

@@ -39,7 +39,9 @@ pub fn record(caller: &Caller, decision: &Decision) {
     let (uid, gid) = (caller.uid, caller.gid);
     let _ = match decision {
         Decision::Accepted(what) => log.info(format!("accepted uid={uid} gid={gid} {what}").as_str()),
-        Decision::Refused(why) => log.notice(format!("refused uid={uid} gid={gid} reason=\"{why}\"").as_str()),
+        Decision::Refused(why) => {
+            log.notice(format!("refused uid={uid} gid={gid} reason=\"{why}\"").as_str())
+        }
     };
 }
 

@@ -39,7 +39,13 @@ fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {
     if [groups.real, groups.effective, groups.saved] != [caller.gid; 3] {
         return doubt("group ids");
     }
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient, CapSet::Bounding] {
+    for set in [
+        CapSet::Effective,
+        CapSet::Permitted,
+        CapSet::Inheritable,
+        CapSet::Ambient,
+        CapSet::Bounding,
+    ] {
         if !caps::read(None, set).step("reading a capability set")?.is_empty() {
             return doubt("capabilities");
         }

@@ -8,7 +8,7 @@ use crate::evidence::Facts;
 use crate::refusal::Refusal;
 use crate::superblock::Superblock;
 use config::{EnableOverlay, MemoryFsType, MountDev, Setting, Settings};
-use protocol::{AccountFile, Bind, Content, ContainerPath, Dev, Image, Mount, Plan, Window, Writable};
+use protocol::{AccountFile, Bind, ContainerPath, Content, Dev, Image, Mount, Plan, Window, Writable};
 use rustix::fs::FileType;
 
 /// A plan that may be carried out, and how the site wants it done. Only [`judge`] makes one.
@@ -61,8 +61,24 @@ pub struct Limits {
 
 /// Magic numbers of file systems whose files are interfaces, not storage (`linux/magic.h`).
 const PSEUDO_FILE_SYSTEMS: &[u64] = &[
-    0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x0027_e0eb, 0x6367_7270, 0x6e73_6673, 0x7363_6673, 0xcafe_4a11,
-    0x6165_676c, 0xde5e_81e4, 0xf97c_ff8c, 0x6265_6570, 0x4249_4e4d, 0x9584_58f6, 0x0904_1934, 0x1980_0202, 0x5049_4446,
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6e73_6673,
+    0x7363_6673,
+    0xcafe_4a11,
+    0x6165_676c,
+    0xde5e_81e4,
+    0xf97c_ff8c,
+    0x6265_6570,
+    0x4249_4e4d,
+    0x9584_58f6,
+    0x0904_1934,
+    0x1980_0202,
+    0x5049_4446,
 ];
 /// `FUSE_SUPER_MAGIC`: a server of the caller's decides what the file holds, anew at each read.
 const FUSE: u64 = 0x6573_5546;
@@ -75,7 +91,12 @@ pub fn judge(
     plan: Plan,
     facts: &[&Facts],
 ) -> Result<Permit, Refusal> {
-    let court = Court { caller, site, limits, facts };
+    let court = Court {
+        caller,
+        site,
+        limits,
+        facts,
+    };
     court.workflow(&plan)?;
     court.overlay(&plan)?;
     for (image, role) in roles(&plan) {
@@ -96,7 +117,11 @@ pub fn judge(
         site_binds,
     };
     let description = describe(&plan, facts);
-    Ok(Permit { plan, orders, description })
+    Ok(Permit {
+        plan,
+        orders,
+        description,
+    })
 }
 
 /// What an image is for, which decides what must be true of its descriptor.
@@ -108,8 +133,16 @@ enum Role {
 }
 
 fn roles(plan: &Plan) -> impl Iterator<Item = (&Image, Role)> {
-    let root = (&plan.root, Role::Root { writable: plan.writable == Writable::Root });
-    let layers = plan.layers.iter().map(|image| (image, Role::Overlay { writable: false }));
+    let root = (
+        &plan.root,
+        Role::Root {
+            writable: plan.writable == Writable::Root,
+        },
+    );
+    let layers = plan
+        .layers
+        .iter()
+        .map(|image| (image, Role::Overlay { writable: false }));
     let upper = match &plan.writable {
         Writable::Overlay(image) => Some((image, Role::Overlay { writable: true })),
         _ => None,
@@ -142,7 +175,10 @@ fn describe(plan: &Plan, facts: &[&Facts]) -> String {
         Writable::Overlay(overlay) => format!("overlay={}", image(overlay)),
     };
     let (layers, mounts) = (plan.layers.len(), plan.mounts.len());
-    format!("root={} writable={writable} layers={layers} mounts={mounts}", image(&plan.root))
+    format!(
+        "root={} writable={writable} layers={layers} mounts={mounts}",
+        image(&plan.root)
+    )
 }
 
 fn overlay_allowed(site: &Settings) -> bool {
@@ -158,16 +194,32 @@ struct Court<'a> {
 
 impl Court<'_> {
     fn workflow(&self, plan: &Plan) -> Result<(), Refusal> {
-        require(&self.site.allow_setuid, "allow setuid", "suid workflow disabled by administrator")?;
+        require(
+            &self.site.allow_setuid,
+            "allow setuid",
+            "suid workflow disabled by administrator",
+        )?;
         let namespaces = plan.namespaces;
         if namespaces.pid {
-            require(&self.site.allow_pid_ns, "allow pid ns", "a PID namespace is not allowed")?;
+            require(
+                &self.site.allow_pid_ns,
+                "allow pid ns",
+                "a PID namespace is not allowed",
+            )?;
         }
         if namespaces.ipc {
-            require(&self.site.allow_ipc_ns, "allow ipc ns", "an IPC namespace is not allowed")?;
+            require(
+                &self.site.allow_ipc_ns,
+                "allow ipc ns",
+                "an IPC namespace is not allowed",
+            )?;
         }
         if namespaces.uts {
-            require(&self.site.allow_uts_ns, "allow uts ns", "a UTS namespace is not allowed")?;
+            require(
+                &self.site.allow_uts_ns,
+                "allow uts ns",
+                "a UTS namespace is not allowed",
+            )?;
         }
         Ok(())
     }
@@ -193,14 +245,20 @@ impl Court<'_> {
     fn image(&self, image: &Image, role: Role) -> Result<(), Refusal> {
         let facts = self.facts_of(image.descriptor)?;
         if PSEUDO_FILE_SYSTEMS.contains(&facts.file_system) {
-            return Err(Refusal::new("an image cannot be a file of the kernel's own file systems"));
+            return Err(Refusal::new(
+                "an image cannot be a file of the kernel's own file systems",
+            ));
         }
         match image.content {
             Content::Directory => self.directory(facts, role)?,
             Content::Squashfs(window) => self.squashfs(facts, window)?,
             Content::Ext3(window) => self.ext3(facts, window, role)?,
         }
-        if self.caller.is_root() { Ok(()) } else { self.limits(facts) }
+        if self.caller.is_root() {
+            Ok(())
+        } else {
+            self.limits(facts)
+        }
     }
 
     fn directory(&self, facts: &Facts, role: Role) -> Result<(), Refusal> {
@@ -212,29 +270,53 @@ impl Court<'_> {
         match role {
             Role::Root { .. } => Ok(()),
             Role::Overlay { .. } if self.caller.is_root() => Ok(()),
-            Role::Overlay { .. } => Err(Refusal::new("only root user can use sandbox as overlay in setuid mode")
-                .hint("use an overlay image instead: 'overlay create' makes one")),
-            Role::Data { .. } => Err(Refusal::new("a data image must be a file; bind a directory instead")),
+            Role::Overlay { .. } => Err(Refusal::new(
+                "only root user can use sandbox as overlay in setuid mode",
+            )
+            .hint("use an overlay image instead: 'overlay create' makes one")),
+            Role::Data { .. } => Err(Refusal::new(
+                "a data image must be a file; bind a directory instead",
+            )),
         }
     }
 
     fn squashfs(&self, facts: &Facts, window: Window) -> Result<(), Refusal> {
-        self.container_type(facts, &self.site.allow_container_squashfs, "allow container squashfs", "squashFS")?;
+        self.container_type(
+            facts,
+            &self.site.allow_container_squashfs,
+            "allow container squashfs",
+            "squashFS",
+        )?;
         let (allowed, directive, line) = self.site.kernel_squashfs();
         if !allowed && !self.caller.is_root() {
-            return Err(Refusal::by_site("squashfs image mounts are not authorized", directive, line));
+            return Err(Refusal::by_site(
+                "squashfs image mounts are not authorized",
+                directive,
+                line,
+            ));
         }
         match facts.superblock {
             Some(Superblock::Squashfs { bytes }) if bytes <= window.size => window_inside(facts, window),
-            _ => Err(Refusal::new("there is no squashfs where the plan says that one is")),
+            _ => Err(Refusal::new(
+                "there is no squashfs where the plan says that one is",
+            )),
         }
     }
 
     fn ext3(&self, facts: &Facts, window: Window, role: Role) -> Result<(), Refusal> {
-        self.container_type(facts, &self.site.allow_container_extfs, "allow container extfs", "extFS")?;
+        self.container_type(
+            facts,
+            &self.site.allow_container_extfs,
+            "allow container extfs",
+            "extFS",
+        )?;
         let (allowed, directive, line) = self.site.kernel_extfs();
         if !allowed && !self.caller.is_root() {
-            return Err(Refusal::by_site("ext3 image mounts are not authorized", directive, line));
+            return Err(Refusal::by_site(
+                "ext3 image mounts are not authorized",
+                directive,
+                line,
+            ));
         }
         let (Role::Root { writable } | Role::Overlay { writable } | Role::Data { writable }) = role;
         if writable && !facts.writable {
@@ -255,34 +337,61 @@ impl Court<'_> {
         name: &str,
     ) -> Result<(), Refusal> {
         if facts.kind != FileType::RegularFile || !facts.readable {
-            return Err(Refusal::new("an image must be a regular file, opened for reading"));
+            return Err(Refusal::new(
+                "an image must be a regular file, opened for reading",
+            ));
         }
-        let (setting, directive, name) =
-            if facts.in_sif { (&self.site.allow_container_sif, "allow container sif", "SIF") } else { (bare, directive, name) };
-        require(setting, directive, &format!("configuration disallows users from running {name} based containers"))
+        let (setting, directive, name) = if facts.in_sif {
+            (&self.site.allow_container_sif, "allow container sif", "SIF")
+        } else {
+            (bare, directive, name)
+        };
+        require(
+            setting,
+            directive,
+            &format!("configuration disallows users from running {name} based containers"),
+        )
     }
 
     fn limits(&self, facts: &Facts) -> Result<(), Refusal> {
-        let Limits { owners, groups, paths } = self.limits;
+        let Limits {
+            owners,
+            groups,
+            paths,
+        } = self.limits;
         if owners.is_empty() && groups.is_empty() && paths.is_empty() {
             return Ok(());
         }
         if facts.links == 0 || facts.file_system == FUSE {
-            return Err(Refusal::new("where images are limited, one without a name or on FUSE is not allowed"));
+            return Err(Refusal::new(
+                "where images are limited, one without a name or on FUSE is not allowed",
+            ));
         }
         let refuse = |text, directive, line| Err(Refusal::by_site(text, directive, line));
         if !owners.is_empty() && !owners.contains(&facts.uid) {
             let text = "singularity image is not owned by required user(s)";
-            return refuse(text, "limit container owners", line_of(&self.site.limit_container_owners));
+            return refuse(
+                text,
+                "limit container owners",
+                line_of(&self.site.limit_container_owners),
+            );
         }
         if !groups.is_empty() && !groups.contains(&facts.gid) {
             let text = "singularity image is not owned by required group(s)";
-            return refuse(text, "limit container groups", line_of(&self.site.limit_container_groups));
+            return refuse(
+                text,
+                "limit container groups",
+                line_of(&self.site.limit_container_groups),
+            );
         }
         let inside = |limit: &Vec<u8>| facts.place.as_ref().is_some_and(|place| is_below(place, limit));
         if !paths.is_empty() && !paths.iter().any(inside) {
             let text = "singularity image is not in an allowed configured path";
-            return refuse(text, "limit container paths", line_of(&self.site.limit_container_paths));
+            return refuse(
+                text,
+                "limit container paths",
+                line_of(&self.site.limit_container_paths),
+            );
         }
         Ok(())
     }
@@ -297,10 +406,18 @@ impl Court<'_> {
                 Mount::Proc => require(&site.mount_proc, "mount proc", "/proc is not mounted here")?,
                 Mount::Sys => require(&site.mount_sys, "mount sys", "/sys is not mounted here")?,
                 Mount::Tmp | Mount::VarTmp => {
-                    require(&site.mount_tmp, "mount tmp", "the host's temporary directories are not mounted here")?;
+                    require(
+                        &site.mount_tmp,
+                        "mount tmp",
+                        "the host's temporary directories are not mounted here",
+                    )?;
                 }
                 Mount::ResolvConf => {
-                    require(&site.config_resolv_conf, "config resolv_conf", "resolv.conf is not mounted here")?;
+                    require(
+                        &site.config_resolv_conf,
+                        "config resolv_conf",
+                        "resolv.conf is not mounted here",
+                    )?;
                 }
                 Mount::SiteBind(destination) => site_binds.push(self.site_bind(destination)?),
                 Mount::Home(bind) => self.home(bind)?,
@@ -316,37 +433,62 @@ impl Court<'_> {
         let setting = &self.site.mount_dev;
         match (setting.value, dev) {
             (MountDev::Yes, _) | (MountDev::Minimal, Dev::Minimal) => Ok(()),
-            (MountDev::Minimal, Dev::Host) => {
-                Err(Refusal::by_site("only a minimal /dev is mounted here", "mount dev", setting.line))
-            }
-            (MountDev::No, _) => Err(Refusal::by_site("/dev is not mounted here", "mount dev", setting.line)),
+            (MountDev::Minimal, Dev::Host) => Err(Refusal::by_site(
+                "only a minimal /dev is mounted here",
+                "mount dev",
+                setting.line,
+            )),
+            (MountDev::No, _) => Err(Refusal::by_site(
+                "/dev is not mounted here",
+                "mount dev",
+                setting.line,
+            )),
         }
     }
 
     fn site_bind(&self, destination: &ContainerPath) -> Result<Vec<u8>, Refusal> {
-        let lines = self.site.bind_path.iter().map(|entry| config::bind_path_parts(&entry.value));
+        let lines = self
+            .site
+            .bind_path
+            .iter()
+            .map(|entry| config::bind_path_parts(&entry.value));
         lines
             .into_iter()
             .find(|(_, there)| there.as_bytes() == destination.as_bytes())
             .map(|(source, _)| source.as_bytes().to_vec())
-            .ok_or_else(|| Refusal::new(format!("no 'bind path' line of the site has the destination {destination}")))
+            .ok_or_else(|| {
+                Refusal::new(format!(
+                    "no 'bind path' line of the site has the destination {destination}"
+                ))
+            })
     }
 
     /// Without user bind control, a home is only what belongs to the caller, at its own path.
     fn home(&self, bind: &Bind) -> Result<(), Refusal> {
-        require(&self.site.mount_home, "mount home", "home directories are not mounted here")?;
+        require(
+            &self.site.mount_home,
+            "mount home",
+            "home directories are not mounted here",
+        )?;
         let facts = self.facts_of(bind.descriptor)?;
         let own = facts.uid == self.caller.uid.as_raw() && is_at_destination(facts, bind);
         if own { Ok(()) } else { self.user_bind() }
     }
 
     fn hostfs(&self, bind: &Bind) -> Result<(), Refusal> {
-        require(&self.site.mount_hostfs, "mount hostfs", "the host's file systems are not mounted here")?;
+        require(
+            &self.site.mount_hostfs,
+            "mount hostfs",
+            "the host's file systems are not mounted here",
+        )?;
         let facts = self.facts_of(bind.descriptor)?;
         if facts.mount_root && is_at_destination(facts, bind) {
             return Ok(());
         }
-        Err(Refusal::new(format!("{} is not a mount point of the host", bind.destination)))
+        Err(Refusal::new(format!(
+            "{} is not a mount point of the host",
+            bind.destination
+        )))
     }
 
     fn user_bind(&self) -> Result<(), Refusal> {
@@ -357,8 +499,16 @@ impl Court<'_> {
     fn account_files(&self, plan: &Plan) -> Result<(), Refusal> {
         for file in &plan.account_files {
             match file {
-                AccountFile::Passwd => require(&self.site.config_passwd, "config passwd", "passwd is not changed here")?,
-                AccountFile::Group => require(&self.site.config_group, "config group", "group is not changed here")?,
+                AccountFile::Passwd => require(
+                    &self.site.config_passwd,
+                    "config passwd",
+                    "passwd is not changed here",
+                )?,
+                AccountFile::Group => require(
+                    &self.site.config_group,
+                    "config group",
+                    "group is not changed here",
+                )?,
                 AccountFile::Hostname => {}
             }
         }
@@ -372,7 +522,11 @@ impl Court<'_> {
 }
 
 fn require(setting: &Setting<bool>, directive: &str, text: &str) -> Result<(), Refusal> {
-    if setting.value { Ok(()) } else { Err(Refusal::by_site(text, directive, setting.line)) }
+    if setting.value {
+        Ok(())
+    } else {
+        Err(Refusal::by_site(text, directive, setting.line))
+    }
 }
 
 fn line_of<T>(entries: &[Setting<T>]) -> Option<u32> {
@@ -382,7 +536,9 @@ fn line_of<T>(entries: &[Setting<T>]) -> Option<u32> {
 fn window_inside(facts: &Facts, window: Window) -> Result<(), Refusal> {
     match window.offset.checked_add(window.size) {
         Some(end) if end <= facts.size => Ok(()),
-        _ => Err(Refusal::new("the plan names a part of an image that lies outside its file")),
+        _ => Err(Refusal::new(
+            "the plan names a part of an image that lies outside its file",
+        )),
     }
 }
 
@@ -392,7 +548,10 @@ fn is_at_destination(facts: &Facts, bind: &Bind) -> bool {
 
 /// Whether `path` is `folder` or below it, component by component. Both come from the kernel: absolute, canonical.
 pub fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    folder == b"/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    folder == b"/"
+        || path
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(test)]

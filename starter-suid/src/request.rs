@@ -12,7 +12,9 @@ pub fn receive() -> Result<Plan, Refusal> {
     let pipe = sys::adopt(PLAN_FD)?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&pipe).step("looking at the plan")?.st_mode);
     if kind != FileType::Fifo {
-        return Err(Refusal::new("the plan must come through a pipe").hint("start containers with the frontend"));
+        return Err(
+            Refusal::new("the plan must come through a pipe").hint("start containers with the frontend")
+        );
     }
     rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK).step("preparing to read the plan")?;
     let mut bytes = vec![0; FRAME_BYTES_MAX + 1];

@@ -56,7 +56,9 @@ fn squashfs(bytes: &[u8; SQUASHFS_BYTES]) -> Option<Superblock> {
     let compression = u16_at(bytes, 20)?;
     let version = (u16_at(bytes, 28)?, u16_at(bytes, 30)?);
     let known = bytes.starts_with(b"hsqs") && version == (4, 0) && (1..=6).contains(&compression);
-    known.then_some(Superblock::Squashfs { bytes: u64_at(bytes, 40)? })
+    known.then_some(Superblock::Squashfs {
+        bytes: u64_at(bytes, 40)?,
+    })
 }
 
 fn ext3(bytes: &[u8; EXT.1]) -> Option<Superblock> {
@@ -68,7 +70,9 @@ fn ext3(bytes: &[u8; EXT.1]) -> Option<Superblock> {
         && ro_compat & !EXT_RO_COMPAT_ALLOWED == 0
         && log_block_size <= EXT_LOG_BLOCK_SIZE_MAX;
     let blocks = u64::from(u32_at(bytes, 4)?);
-    is_ext3.then_some(Superblock::Ext3 { bytes: blocks.checked_mul(1024 << log_block_size)? })
+    is_ext3.then_some(Superblock::Ext3 {
+        bytes: blocks.checked_mul(1024 << log_block_size)?,
+    })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

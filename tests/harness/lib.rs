@@ -1,1 +1,25 @@
-//! Test harness: users, worlds, runs.
+//! The language of the end-to-end tests: a [`World`] with a user in it, images, the site's configuration, and the
+//! installed binaries run as that user.
+//!
+//! ```
+//! let world = World::new();
+//! let overlay = world.ext3_overlay(64);
+//! world.lamina(["exec", "--overlay"]).arg(&overlay).arg(world.busybox_sif()).args(["touch", "/x"]).run().assert_ok();
+//! ```
+//!
+//! The tests run as root on a machine that `packaging/test up` made ready. Each world is its own folder, and a
+//! configuration is shown to one command in a mount namespace of its own, so tests run side by side. A world that
+//! goes away fails its test if anything stayed behind: a mount, a loop device, a process.
+#![deny(unsafe_code)]
+
+mod command;
+mod images;
+mod leak;
+mod machine;
+#[allow(unsafe_code)]
+mod sys;
+mod world;
+
+pub use command::{Command, Output, Running};
+pub use machine::{Installed, User, installed};
+pub use world::World;

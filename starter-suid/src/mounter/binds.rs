@@ -44,7 +44,13 @@ enum Need {
 impl<'a> House<'a> {
     /// An unfurnished container; its root must be attached already.
     pub fn new(caller: &'a Caller, permit: &'a Permit, root: OwnedFd, session: Session<'a>) -> Self {
-        Self { caller, permit, root, session, warnings: Vec::new() }
+        Self {
+            caller,
+            permit,
+            root,
+            session,
+            warnings: Vec::new(),
+        }
     }
 
     /// Mounts one thing of the plan.
@@ -59,8 +65,14 @@ impl<'a> House<'a> {
         let directory = |fd| Tree { fd, directory: true };
         let (tree, need) = match (mount, host_tree) {
             (_, Some(tree)) => (tree, Need::Wished),
-            (Mount::Proc, None) => (directory(kernel_fs::fresh("proc", &[], NOSUID_NODEV)?), Need::Wished),
-            (Mount::Sys, None) => (directory(kernel_fs::fresh("sysfs", &[], NOSUID_NODEV)?), Need::Wished),
+            (Mount::Proc, None) => (
+                directory(kernel_fs::fresh("proc", &[], NOSUID_NODEV)?),
+                Need::Wished,
+            ),
+            (Mount::Sys, None) => (
+                directory(kernel_fs::fresh("sysfs", &[], NOSUID_NODEV)?),
+                Need::Wished,
+            ),
             (Mount::Dev(Dev::Minimal), None) => {
                 if let Some(target) = self.target(&destination, true, Need::Wished)? {
                     self.minimal_dev(&target, device_nodes)?;
@@ -69,13 +81,24 @@ impl<'a> House<'a> {
             }
             (Mount::Home(bind) | Mount::Hostfs(bind), None) => (stack.take(bind.descriptor)?, Need::Wished),
             (Mount::User(bind), None) => {
-                let need = if bind.optional { Need::Wished } else { Need::Required };
+                let need = if bind.optional {
+                    Need::Wished
+                } else {
+                    Need::Required
+                };
                 (stack.take(bind.descriptor)?, need)
             }
             (Mount::Data { image, .. }, None) => (stack.take(image.descriptor)?, Need::Required),
-            (Mount::Scratch { purpose, .. }, None) => (directory(self.session.scratch(*purpose)?), Need::Required),
-            (Mount::Dev(Dev::Host) | Mount::Tmp | Mount::VarTmp | Mount::ResolvConf | Mount::SiteBind(_), None) => {
-                self.warnings.push(format!("Skipping mount {destination}: the host has no such file or directory"));
+            (Mount::Scratch { purpose, .. }, None) => {
+                (directory(self.session.scratch(*purpose)?), Need::Required)
+            }
+            (
+                Mount::Dev(Dev::Host) | Mount::Tmp | Mount::VarTmp | Mount::ResolvConf | Mount::SiteBind(_),
+                None,
+            ) => {
+                self.warnings.push(format!(
+                    "Skipping mount {destination}: the host has no such file or directory"
+                ));
                 return Ok(());
             }
         };
@@ -86,10 +109,17 @@ impl<'a> House<'a> {
     }
 
     /// The place of a mount; `None` when the container runs without it.
-    fn target(&mut self, place: &ContainerPath, directory: bool, need: Need) -> Result<Option<OwnedFd>, Refusal> {
+    fn target(
+        &mut self,
+        place: &ContainerPath,
+        directory: bool,
+        need: Need,
+    ) -> Result<Option<OwnedFd>, Refusal> {
         let why = match destinations::find(self.caller, &self.root, place)? {
             Ok(target) => {
-                let mode = rustix::fs::fstat(&target).step("looking at a mount point")?.st_mode;
+                let mode = rustix::fs::fstat(&target)
+                    .step("looking at a mount point")?
+                    .st_mode;
                 match (FileType::from_raw_mode(mode) == FileType::Directory, directory) {
                     (true, true) | (false, false) => return Ok(Some(target)),
                     (true, false) => "is a directory in container, its source is not".to_owned(),
@@ -102,7 +132,8 @@ impl<'a> House<'a> {
         if need == Need::Required {
             return Err(Refusal::new(format!("destination {place} {why}")));
         }
-        self.warnings.push(format!("Skipping mount {place}: {place} {why}"));
+        self.warnings
+            .push(format!("Skipping mount {place}: {place} {why}"));
         Ok(None)
     }
 
@@ -141,7 +172,9 @@ impl<'a> House<'a> {
         for file in files {
             let place = destinations::account_place(*file)?;
             let original = destinations::read(self.caller, &self.root, &place)?;
-            let Some(target) = self.account_target(*file, &place)? else { continue };
+            let Some(target) = self.account_target(*file, &place)? else {
+                continue;
+            };
             let cover = self.session.account_file(*file)?;
             attach(&cover, &target).step(format!("mounting at {place}"))?;
             if let Ok(original) = original {
@@ -152,7 +185,11 @@ impl<'a> House<'a> {
     }
 
     /// An image without `/etc/passwd` gets none: `init` says so.
-    fn account_target(&mut self, file: AccountFile, place: &ContainerPath) -> Result<Option<OwnedFd>, Refusal> {
+    fn account_target(
+        &mut self,
+        file: AccountFile,
+        place: &ContainerPath,
+    ) -> Result<Option<OwnedFd>, Refusal> {
         match destinations::find(self.caller, &self.root, place)? {
             Err(_) if file != AccountFile::Hostname => Ok(None),
             _ => self.target(place, false, Need::Wished),

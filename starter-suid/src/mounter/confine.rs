@@ -4,9 +4,7 @@ use crate::mounter::privilege;
 use crate::refusal::{Refusal, Step};
 use crate::sys;
 use caps::CapSet;
-use landlock::{
-    ABI, Access, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope,
-};
+use landlock::{ABI, Access, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -16,7 +14,10 @@ const CALLS: &[(i64, &str)] = &[
     (libc::SYS_fsopen, "a new file system"),
     (libc::SYS_fsconfig, "its options"),
     (libc::SYS_fsmount, "a detached mount of it"),
-    (libc::SYS_open_tree, "clones of session directories and of parts of data images"),
+    (
+        libc::SYS_open_tree,
+        "clones of session directories and of parts of data images",
+    ),
     (libc::SYS_move_mount, "attaching"),
     (libc::SYS_mount_setattr, "read-only for a plain root"),
     (libc::SYS_pivot_root, "into the container"),
@@ -31,7 +32,10 @@ const CALLS: &[(i64, &str)] = &[
     (libc::SYS_readlinkat, "links on the way to a missing mount point"),
     (libc::SYS_newfstatat, "looking at what was opened"),
     (libc::SYS_fstat, "looking at what was opened"),
-    (libc::SYS_read, "the mount table, the kernel's explanation of an error"),
+    (
+        libc::SYS_read,
+        "the mount table, the kernel's explanation of an error",
+    ),
     (libc::SYS_close, "descriptors"),
     (libc::SYS_fcntl, "copies of descriptors"),
     (libc::SYS_sendmsg, "the report"),
@@ -39,7 +43,10 @@ const CALLS: &[(i64, &str)] = &[
     (libc::SYS_setfsgid, "acting as the caller"),
     (libc::SYS_capget, "capabilities, raised around a call"),
     (libc::SYS_capset, "capabilities, raised around a call"),
-    (libc::SYS_clock_nanosleep, "the pause after a lost race for a loop device"),
+    (
+        libc::SYS_clock_nanosleep,
+        "the pause after a lost race for a loop device",
+    ),
     (libc::SYS_brk, "memory"),
     (libc::SYS_mmap, "memory"),
     (libc::SYS_munmap, "memory"),
@@ -80,15 +87,27 @@ fn leave_the_network() -> Result<(), Refusal> {
             .set_compatibility(CompatLevel::BestEffort)
             .restrict_self()
     };
-    restrict().map(drop).map_err(|error| Refusal::new(format!("while confining the mounter: {error}")))
+    restrict()
+        .map(drop)
+        .map_err(|error| Refusal::new(format!("while confining the mounter: {error}")))
 }
 
 fn allow_only_listed_calls() -> Result<(), Refusal> {
-    let refuse = |error: &dyn std::fmt::Display| Refusal::new(format!("while confining the mounter: {error}"));
-    let architecture = std::env::consts::ARCH.try_into().map_err(|error: seccompiler::BackendError| refuse(&error))?;
+    let refuse =
+        |error: &dyn std::fmt::Display| Refusal::new(format!("while confining the mounter: {error}"));
+    let architecture = std::env::consts::ARCH
+        .try_into()
+        .map_err(|error: seccompiler::BackendError| refuse(&error))?;
     let rules = CALLS.iter().map(|(call, _)| (*call, Vec::new())).collect();
-    let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)
-        .map_err(|error| refuse(&error))?;
-    let program: BpfProgram = filter.try_into().map_err(|error: seccompiler::BackendError| refuse(&error))?;
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        architecture,
+    )
+    .map_err(|error| refuse(&error))?;
+    let program: BpfProgram = filter
+        .try_into()
+        .map_err(|error: seccompiler::BackendError| refuse(&error))?;
     seccompiler::apply_filter(&program).map_err(|error| refuse(&error))
 }

@@ -32,9 +32,9 @@ pub fn of(mount: &Mount) -> Result<ContainerPath, Refusal> {
         Mount::Tmp => fixed("/tmp"),
         Mount::VarTmp => fixed("/var/tmp"),
         Mount::ResolvConf => fixed("/etc/resolv.conf"),
-        Mount::SiteBind(destination) | Mount::Scratch { destination, .. } | Mount::Data { destination, .. } => {
-            Ok(destination.clone())
-        }
+        Mount::SiteBind(destination)
+        | Mount::Scratch { destination, .. }
+        | Mount::Data { destination, .. } => Ok(destination.clone()),
         Mount::Home(bind) | Mount::Hostfs(bind) | Mount::User(bind) => Ok(bind.destination.clone()),
     }
 }
@@ -46,7 +46,9 @@ pub fn wanted(permit: &Permit, host_trees: &[Option<Tree>], stack: &Stack) -> Re
         let directory = match (mount, tree) {
             (Mount::SiteBind(_) | Mount::ResolvConf, None) => continue,
             (_, Some(tree)) => tree.directory,
-            (Mount::Home(bind) | Mount::Hostfs(bind) | Mount::User(bind), None) => stack.is_directory(bind.descriptor),
+            (Mount::Home(bind) | Mount::Hostfs(bind) | Mount::User(bind), None) => {
+                stack.is_directory(bind.descriptor)
+            }
             (Mount::Data { image, .. }, None) => stack.is_directory(image.descriptor),
             _ => true,
         };
@@ -66,12 +68,20 @@ pub fn account_place(file: AccountFile) -> Result<ContainerPath, Refusal> {
 
 /// Opens a place below `root`, following links as a process inside would: none leads out. The inner result is the
 /// kernel's answer for the place.
-pub fn find(caller: &Caller, root: &OwnedFd, place: &ContainerPath) -> Result<Result<OwnedFd, Errno>, Refusal> {
+pub fn find(
+    caller: &Caller,
+    root: &OwnedFd,
+    place: &ContainerPath,
+) -> Result<Result<OwnedFd, Errno>, Refusal> {
     as_caller(caller, WALK, || Ok(open_in(root, place.as_bytes(), OFlags::PATH)))
 }
 
 /// Like [`find`], for reading with nothing but the caller's own right.
-pub fn read(caller: &Caller, root: &OwnedFd, place: &ContainerPath) -> Result<Result<OwnedFd, Errno>, Refusal> {
+pub fn read(
+    caller: &Caller,
+    root: &OwnedFd,
+    place: &ContainerPath,
+) -> Result<Result<OwnedFd, Errno>, Refusal> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     as_caller(caller, &[], || Ok(open_in(root, place.as_bytes(), flags)))
 }
@@ -95,7 +105,11 @@ pub fn missing(caller: &Caller, root: &OwnedFd, wanted: &[Wanted]) -> Result<Vec
 
 /// Where a missing place would be if every link on the way to it were followed: what has to be made so that the
 /// place exists. `None` when no making helps.
-pub fn real_place(caller: &Caller, root: &OwnedFd, place: &ContainerPath) -> Result<Option<ContainerPath>, Refusal> {
+pub fn real_place(
+    caller: &Caller,
+    root: &OwnedFd,
+    place: &ContainerPath,
+) -> Result<Option<ContainerPath>, Refusal> {
     let mut todo: VecDeque<Vec<u8>> = place.components().map(<[u8]>::to_vec).collect();
     let mut real: Vec<Vec<u8>> = Vec::new();
     let mut links = 0;
@@ -107,13 +121,16 @@ pub fn real_place(caller: &Caller, root: &OwnedFd, place: &ContainerPath) -> Res
         }
         let here = [b"/".as_slice(), &real.join(b"/".as_slice())].concat();
         let flags = OFlags::PATH | OFlags::NOFOLLOW;
-        let Ok(found) = as_caller(caller, WALK, || Ok(open_in(root, &here, flags)))? else { continue };
+        let Ok(found) = as_caller(caller, WALK, || Ok(open_in(root, &here, flags)))? else {
+            continue;
+        };
         let stat = rustix::fs::fstat(&found).step("looking at a place in the container")?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             continue;
         }
         links += 1;
-        let target = rustix::fs::readlinkat(&found, "", Vec::new()).step("reading a link in the container")?;
+        let target =
+            rustix::fs::readlinkat(&found, "", Vec::new()).step("reading a link in the container")?;
         if links > LINKS_MAX || todo.len() > COMPONENTS_MAX {
             return Ok(None);
         }
@@ -147,7 +164,12 @@ pub fn create(layer: &OwnedFd, place: &ContainerPath, directory: bool) -> Result
                 Ok(next) => next,
                 // A file is wanted where a directory is: whoever mounts there says so.
                 Err(rustix::io::Errno::NOTDIR) => return Ok(()),
-                Err(error) => return Err(Refusal::failed("making a mount point", Errno::from_raw(error.raw_os_error()))),
+                Err(error) => {
+                    return Err(Refusal::failed(
+                        "making a mount point",
+                        Errno::from_raw(error.raw_os_error()),
+                    ));
+                }
             };
         }
     }

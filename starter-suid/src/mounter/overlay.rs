@@ -24,17 +24,32 @@ pub fn assemble(
     wanted: &[Wanted],
     session: &Session,
 ) -> Result<OwnedFd, Refusal> {
-    let base = stack.lowers.first().ok_or_else(|| Refusal::new("the plan has no root"))?;
+    let base = stack
+        .lowers
+        .first()
+        .ok_or_else(|| Refusal::new("the plan has no root"))?;
     let single = stack.lowers.len() == 1 && stack.upper.is_none();
     let made_here = permit.orders.overlay && permit.plan.writable != Writable::Root;
-    let lacking = if made_here { destinations::missing(caller, base, wanted)? } else { Vec::new() };
+    let lacking = if made_here {
+        destinations::missing(caller, base, wanted)?
+    } else {
+        Vec::new()
+    };
     if single && lacking.is_empty() {
         return plain(permit, stack);
     }
-    let overlay = Overlay { caller, permit, session };
+    let overlay = Overlay {
+        caller,
+        permit,
+        session,
+    };
     let mut root = overlay.mount(stack, skeleton(session, "skeleton", &lacking)?.as_ref())?;
     // A place can still be missing where a link in an image leads to nothing. The place it leads to helps.
-    let lacking_still = if made_here { destinations::missing(caller, &root, wanted)? } else { Vec::new() };
+    let lacking_still = if made_here {
+        destinations::missing(caller, &root, wanted)?
+    } else {
+        Vec::new()
+    };
     if !lacking_still.is_empty() {
         let mut places = lacking;
         for (place, directory) in lacking_still {
@@ -50,7 +65,10 @@ pub fn assemble(
 fn plain(permit: &Permit, stack: &mut Stack) -> Result<OwnedFd, Refusal> {
     let root = stack.mounts.swap_remove(0);
     if permit.plan.writable != Writable::Root {
-        let change = MountAttributes { set: READ_ONLY, ..Default::default() };
+        let change = MountAttributes {
+            set: READ_ONLY,
+            ..Default::default()
+        };
         sys::set_mount_attributes(&root, change).step("making the root read-only")?;
     }
     Ok(root)
@@ -60,7 +78,10 @@ fn skeleton(session: &Session, name: &str, places: &[Wanted]) -> Result<Option<O
     if places.is_empty() {
         return Ok(None);
     }
-    let places: Vec<(&ContainerPath, bool)> = places.iter().map(|(place, directory)| (place, *directory)).collect();
+    let places: Vec<(&ContainerPath, bool)> = places
+        .iter()
+        .map(|(place, directory)| (place, *directory))
+        .collect();
     session.skeleton(name, &places).map(Some)
 }
 
@@ -82,12 +103,22 @@ impl Overlay<'_> {
     /// where the kernel cannot.
     fn by_descriptors(&self, stack: &Stack, skeleton: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Refusal> {
         let context = self.context()?;
-        let lowers = stack.lowers.iter().rev().chain(skeleton).map(|fd| ("lowerdir+", fd));
-        let upper = stack.upper.iter().flat_map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
+        let lowers = stack
+            .lowers
+            .iter()
+            .rev()
+            .chain(skeleton)
+            .map(|fd| ("lowerdir+", fd));
+        let upper = stack
+            .upper
+            .iter()
+            .flat_map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
         for (key, fd) in lowers.chain(upper) {
             match fsconfig_set_fd(&context, key, fd) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => return Ok(None),
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+                    return Ok(None);
+                }
                 Err(error) => return Err(unfit_layer(Errno::from_raw(error.raw_os_error()))),
             }
         }
@@ -106,7 +137,8 @@ impl Overlay<'_> {
         let lowers: Vec<String> = stack.lowers.iter().rev().chain(skeleton).map(name).collect();
         let context = self.context()?;
         let set = |key: &str, value: &str| {
-            fsconfig_set_string(&context, key, value).map_err(|error| unfit_layer(Errno::from_raw(error.raw_os_error())))
+            fsconfig_set_string(&context, key, value)
+                .map_err(|error| unfit_layer(Errno::from_raw(error.raw_os_error())))
         };
         set("lowerdir", &lowers.join(":"))?;
         if let Some((upper, work)) = &stack.upper {
@@ -121,15 +153,24 @@ impl Overlay<'_> {
     fn context(&self) -> Result<OwnedFd, Refusal> {
         let plan = &self.permit.plan;
         let closed = !plan.images().any(|image| image.content == Content::Directory);
-        let redirect = if closed || self.caller.is_root() { "follow" } else { "nofollow" };
+        let redirect = if closed || self.caller.is_root() {
+            "follow"
+        } else {
+            "nofollow"
+        };
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| match error {
             rustix::io::Errno::NODEV => {
                 Refusal::new("overlay images requires overlay kernel support: your kernel doesn't support it")
             }
             error => Refusal::failed("making an overlay", Errno::from_raw(error.raw_os_error())),
         })?;
-        let options =
-            [("source", "overlay"), ("redirect_dir", redirect), ("metacopy", "off"), ("index", "off"), ("xino", "on")];
+        let options = [
+            ("source", "overlay"),
+            ("redirect_dir", redirect),
+            ("metacopy", "off"),
+            ("index", "off"),
+            ("xino", "on"),
+        ];
         for (key, value) in options {
             fsconfig_set_string(&context, key, value).step(format!("choosing {key} of the overlay"))?;
         }

@@ -15,13 +15,13 @@ pub const WALK: &[Capability] = &[Capability::CAP_SYS_ADMIN, Capability::CAP_DAC
 /// of whoever created it.
 pub const OVERLAY: &[Capability] = &[
     Capability::CAP_SYS_ADMIN,       // to keep its marks in `trusted.overlay.*`
-    Capability::CAP_DAC_OVERRIDE,    // to copy up what the caller may not read but may replace, and to use `work`
+    Capability::CAP_DAC_OVERRIDE, // to copy up what the caller may not read but may replace, and to use `work`
     Capability::CAP_DAC_READ_SEARCH, // the same, for lower layers
-    Capability::CAP_CHOWN,           // to give a copied-up file its owner
-    Capability::CAP_FOWNER,          // to give it its mode, times and attributes
-    Capability::CAP_FSETID,          // to keep its set-group-id bit
-    Capability::CAP_SETFCAP,         // to keep its file capabilities, which `nosuid` makes inert
-    Capability::CAP_MKNOD,           // to copy up a device node, which `nodev` makes inert
+    Capability::CAP_CHOWN,        // to give a copied-up file its owner
+    Capability::CAP_FOWNER,       // to give it its mode, times and attributes
+    Capability::CAP_FSETID,       // to keep its set-group-id bit
+    Capability::CAP_SETFCAP,      // to keep its file capabilities, which `nosuid` makes inert
+    Capability::CAP_MKNOD,        // to copy up a device node, which `nodev` makes inert
 ];
 
 /// All that the mounter may ever raise.

@@ -8,8 +8,8 @@ use crate::policy::Orders;
 use crate::refusal::{Refusal, Step};
 use protocol::{AccountFile, ContainerPath, Scratch};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
-use rustix::path::Arg;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::path::Arg;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Inodes of the session's memory for anybody but root: enough for a temporary tree, not for the host's memory.
@@ -35,7 +35,11 @@ impl<'a> Session<'a> {
         attach(&root, rustix::fs::CWD, "/").step("attaching the session's memory")?;
         // What the caller owns is made by the caller's own hand, in here.
         make_directory(&root, "own", 0o1777)?;
-        Ok(Self { caller, root, made: 0 })
+        Ok(Self {
+            caller,
+            root,
+            made: 0,
+        })
     }
 
     /// Attaches the container's root, so that other mounts can be attached inside it.
@@ -79,7 +83,9 @@ impl<'a> Session<'a> {
             Scratch::Work => 0o755,
         };
         let name = self.next_name();
-        privilege::as_caller(self.caller, privilege::ALWAYS, || make_directory(&self.root, &*name, mode))?;
+        privilege::as_caller(self.caller, privilege::ALWAYS, || {
+            make_directory(&self.root, &*name, mode)
+        })?;
         self.detached(&name)
     }
 
@@ -104,7 +110,8 @@ impl<'a> Session<'a> {
     fn open(&self, name: &str) -> Result<OwnedFd, Refusal> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::fs::openat2(&self.root, name, flags, Mode::empty(), resolve).step("opening a part of the session")
+        rustix::fs::openat2(&self.root, name, flags, Mode::empty(), resolve)
+            .step("opening a part of the session")
     }
 }
 
@@ -121,7 +128,9 @@ pub fn make_directory(at: &OwnedFd, name: impl Arg, mode: u32) -> Result<(), Ref
 /// Makes an empty file in a file system of the starter's own.
 pub fn make_file(at: &OwnedFd, name: impl Arg) -> Result<(), Refusal> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)).map(drop).step("making a file in the session")
+    rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644))
+        .map(drop)
+        .step("making a file in the session")
 }
 
 fn exists(at: &OwnedFd, name: &str) -> bool {

@@ -1,0 +1,44 @@
+//! What a child does between fork and exec. The only unsafe code of the harness.
+
+use crate::machine::User;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
+use std::ffi::CString;
+use std::io;
+use std::os::unix::process::CommandExt;
+
+/// A file that is shown at the place of another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Stand {
+    pub(crate) in_for: CString,
+    pub(crate) file: CString,
+}
+
+/// Makes `command` start in a session of its own, as `user`, seeing `stand` where there is one.
+pub(crate) fn start_as(command: &mut std::process::Command, user: &User, stand: Option<Stand>) {
+    let (uid, gid) = (user.uid, user.gid);
+    let in_child = move || become_user(uid, gid, stand.as_ref());
+    // SAFETY: between fork and exec of a process with several threads only async-signal-safe calls are allowed:
+    // become_user makes system calls on values that were allocated before, and allocates nothing.
+    unsafe { command.pre_exec(in_child) };
+}
+
+fn become_user(uid: Uid, gid: Gid, stand: Option<&Stand>) -> io::Result<()> {
+    const NONE: Option<&'static std::ffi::CStr> = None;
+    setsid()?;
+    if let Some(Stand { in_for, file }) = stand {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+        mount(
+            Some(file.as_c_str()),
+            in_for.as_c_str(),
+            NONE,
+            MsFlags::MS_BIND,
+            NONE,
+        )?;
+    }
+    setgroups(&[gid])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}

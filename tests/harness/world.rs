@@ -1,0 +1,163 @@
+//! A folder for one test, the user in it, and the site around it.
+
+use crate::command::Command;
+use crate::leak;
+use crate::machine::{Installed, User, installed};
+use crate::sys::Stand;
+use nix::unistd::Pid;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// One test's surroundings. Its end takes everything away, and fails the test if something stayed behind.
+#[derive(Debug)]
+pub struct World {
+    folder: TempDir,
+    user: User,
+    installed: Installed,
+    conf: Option<Stand>,
+    sessions: Arc<Mutex<Vec<Pid>>>,
+}
+
+impl World {
+    /// A world with an empty home of the first test user and the default configuration.
+    pub fn new() -> Self {
+        let installed = installed();
+        let folder = tempfile::Builder::new()
+            .prefix("lamina-test-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is our folder");
+        let world = Self {
+            folder,
+            user: User::first(),
+            installed,
+            conf: None,
+            sessions: Arc::default(),
+        };
+        fs::create_dir(world.home()).expect("it is our folder");
+        world.give(&world.home());
+        world
+    }
+
+    /// The world's folder: root's, and open to everybody. Its path is the kernel's own name for it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The user's home, where commands run and images are made.
+    pub fn home(&self) -> PathBuf {
+        self.folder().join("home")
+    }
+
+    /// The path of a file in the user's home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home().join(name)
+    }
+
+    /// The user whose world this is.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The product.
+    pub fn installed(&self) -> &Installed {
+        &self.installed
+    }
+
+    /// Writes a file of the user's.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("the user's home can be written");
+        self.give(&path);
+        path
+    }
+
+    /// Makes a folder of the user's, and those above it.
+    pub fn mkdir(&self, name: &str) -> PathBuf {
+        let mut path = self.home();
+        for part in Path::new(name) {
+            path.push(part);
+            if !path.exists() {
+                fs::create_dir(&path).expect("the user's home can be written");
+                self.give(&path);
+            }
+        }
+        path
+    }
+
+    /// Makes a file or folder the user's.
+    pub fn give(&self, path: &Path) {
+        std::os::unix::fs::lchown(path, Some(self.user.uid.as_raw()), Some(self.user.gid.as_raw()))
+            .expect("root can give files away");
+    }
+
+    /// The names below the user's home, sorted; to see that a command leaves no file behind.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.home()).expect("the home can be read");
+        let mut names: Vec<_> = entries
+            .map(|entry| {
+                entry
+                    .expect("and its entries")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// From now on the site's configuration is `text`, for the commands of this world only.
+    pub fn conf(&mut self, text: &str) {
+        let file = self.folder().join("singularity.conf");
+        fs::write(&file, text).expect("it is our folder");
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("it is our file");
+        let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");
+        self.conf = Some(Stand {
+            in_for: name(&self.installed.singularity_conf()),
+            file: name(&file),
+        });
+    }
+
+    /// The frontend with these arguments, run as the user.
+    pub fn lamina(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        self.program(self.installed.lamina()).args(arguments)
+    }
+
+    /// Any program, run as the user, who sees the site's configuration too.
+    pub fn program(&self, program: impl AsRef<Path>) -> Command {
+        Command::new(
+            program.as_ref(),
+            self.user.clone(),
+            &self.home(),
+            self.conf.clone(),
+            self.sessions.clone(),
+        )
+    }
+
+    /// Panics unless every mount, loop device and process of this world's commands is gone.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let sessions = self.sessions.lock().expect("no test panics while it holds this");
+        leak::assert_none(self.folder(), &sessions);
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_nothing_left();
+        }
+    }
+}
