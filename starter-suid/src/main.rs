@@ -1,6 +1,9 @@
 //! The setuid starter: makes the mounts a container needs, under the site's rules, gives everything up, and hands
 //! over. The file list below is the reading order; `README.md` says what each phase promises.
 
+// Nothing of a program is reachable from outside; `pub` marks what a module offers its siblings.
+#![allow(unreachable_pub)]
+
 mod caller;
 mod sanitize;
 mod request;
@@ -39,7 +42,6 @@ fn main() {
 /// The whole run. Each value can only be made by the phase before it.
 fn start(caller: &Caller) -> Result<Infallible, Refusal> {
     sanitize::clean_process()?;
-    let init = hand_over::open_init()?;
     let (permit, evidence) = match decide(caller) {
         Ok((permit, evidence)) => {
             audit_log::record(caller, &Decision::Accepted(&permit.description));
@@ -50,6 +52,7 @@ fn start(caller: &Caller) -> Result<Infallible, Refusal> {
             return Err(refusal);
         }
     };
+    let init = hand_over::open_init()?;
     let materials = namespaces::prepare(&permit, evidence)?;
     namespaces::enter(&permit)?;
     if permit.plan.namespaces.pid {

@@ -122,6 +122,7 @@ fn root_command(invocation: &Invocation) -> Command {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("lamina")
+        .no_binary_name(true)
         .bin_name(invocation.program.clone())
         .about("Run containers with persistent overlays")
         .override_usage(format!("{} [global options...] <command>", invocation.program))

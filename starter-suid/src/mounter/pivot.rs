@@ -17,7 +17,10 @@ pub fn enter(root: &OwnedFd) -> Result<(), Refusal> {
     let proc = rustix::fs::openat(CWD, "/proc/self", flags, Mode::empty()).step("opening /proc/self")?;
     fchdir(root).step("entering the container's root")?;
     pivot_root(".", ".").step("changing roots")?;
-    umount2(".", MntFlags::MNT_DETACH).step("letting the host's tree go")?;
+    // The old root now lies on the new one, and the session's memory on top of it.
+    for what in ["the session's memory", "the host's tree"] {
+        umount2(".", MntFlags::MNT_DETACH).step(format!("letting {what} go"))?;
+    }
     chdir("/").step("entering the container's root")?;
     prove(&proc)
 }
