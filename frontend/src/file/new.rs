@@ -1,6 +1,7 @@
 //! A file that is written beside its target and takes its name when it is complete and on disk.
 
 use crate::error::{Doing, Failure, Outcome};
+use crate::lock;
 use crate::message::shown;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use std::fs::{File, OpenOptions, Permissions};
@@ -15,7 +16,8 @@ use tempfile::{NamedTempFile, TempPath};
 pub enum Existing {
     /// It stays and the new file is not made.
     Keep,
-    /// The new file takes its place in one step; whoever has the old one open keeps it.
+    /// The new file takes its place in one step, unless somebody writes to the old one: what is written then would be
+    /// lost. Whoever only reads the old one keeps it.
     Replace,
 }
 
@@ -74,7 +76,8 @@ impl NewFile {
     /// Puts the file on disk and then gives it its name, in one step.
     ///
     /// # Errors
-    /// The file could not be written out, or the name is taken and is to be kept. There is then no new file.
+    /// The file could not be written out, the name is taken and is to be kept, or the file to be replaced is being
+    /// written to. There is then no new file.
     pub fn publish(self, existing: Existing) -> Outcome<File> {
         let Self {
             file,
@@ -83,6 +86,10 @@ impl NewFile {
             directory,
         } = self;
         file.sync_all().doing(|| format!("writing {}", shown(&target)))?;
+        let _unwritten = match existing {
+            Existing::Replace => hold(&target)?,
+            Existing::Keep => None,
+        };
         let named = match (name, existing) {
             (Some(name), _) => settle(name, &target, existing),
             (None, Existing::Keep) => link(&file, &target),
@@ -100,6 +107,21 @@ impl NewFile {
         // The name is on disk when the directory is. Where it cannot be read there is nothing to ask that of.
         let _ = File::open(&directory).and_then(|directory| directory.sync_all());
         Ok(file)
+    }
+}
+
+/// Keeps writers from a file that is about to be replaced; nothing where there is none or it cannot be read.
+fn hold(target: &Path) -> Outcome<Option<File>> {
+    let held = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(target);
+    match held {
+        Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => {
+            lock::shared_whole(&file, target).map_err(|used| used.context("while replacing a file"))?;
+            Ok(Some(file))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -155,6 +177,8 @@ fn settle(name: TempPath, target: &Path, existing: Existing) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Access;
+    use protocol::Window;
     use std::io::Write;
     use std::os::unix::fs::symlink;
     use tempfile::tempdir;
@@ -223,6 +247,20 @@ mod tests {
             assert_eq!(std::fs::read(&target).unwrap(), b"new");
         }
         assert_eq!(names(directory.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_file_that_somebody_writes_to_is_not_replaced() {
+        let directory = tempdir().unwrap();
+        let target = directory.path().join("x");
+        std::fs::write(&target, "old").unwrap();
+        let writer = OpenOptions::new().read(true).write(true).open(&target).unwrap();
+        lock::take(&writer, &target, Window { offset: 1, size: 2 }, Access::ReadWrite).unwrap();
+        NewFile::beside(&target, 0o644)
+            .unwrap()
+            .publish(Existing::Replace)
+            .unwrap_err();
+        assert_eq!(std::fs::read(&target).unwrap(), b"old");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! SIF files, version 01: global header, descriptor table, data objects; read and write.
 //!
 //! [`table`] reads with every check a hostile file calls for and never trusts a counter it can derive; [`layout`]
-//! has the bytes; [`codes`] the numbers; [`write`] makes new files and adds objects to old ones.
+//! has the bytes; [`codes`] the numbers; [`create`] makes new files and [`append`]
+//! adds objects to old ones.
 
 pub mod codes;
 pub mod layout;
 pub mod table;
+mod encode;
+mod write;
 
 pub use codes::{Arch, DataType, FsType, HashType, PartitionType};
+pub use write::{CreateOptions, Data, NewObject, append, create};
 pub use table::{Descriptor, Extra, Header, Link, Table};

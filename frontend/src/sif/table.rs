@@ -406,7 +406,7 @@ impl Link {
 }
 
 impl Extra {
-    fn parse(data_type: DataType, raw: &[u8; d::EXTRA_BYTES], id: u32) -> Result<Self, Defect> {
+    pub(super) fn parse(data_type: DataType, raw: &[u8; d::EXTRA_BYTES], id: u32) -> Result<Self, Defect> {
         Ok(match data_type {
             DataType::Partition => Self::Partition {
                 fs: FsType::from_code(i32_at(raw, 0)),
