@@ -86,7 +86,7 @@ impl<T: Value> Field for Setting<T> {
     /// The first value written stays; others, on the same line or below, were never read by the incumbents either.
     fn write(&mut self, text: &str, line: u32) -> Result<(), Problem> {
         if self.line.is_none() {
-            let first = text.split(',').next().unwrap_or(text);
+            let first = text.split(',').next().unwrap_or(text).trim();
             *self = Self {
                 value: T::read(first).ok_or(Problem::NotAccepted)?,
                 line: Some(line),
