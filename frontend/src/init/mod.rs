@@ -1,1 +1,89 @@
-//! Inside the container: environment, account files, signals, the user's program.
+//! `lamina-init`: what happens between the mounts and the user's program.
+//!
+//! The starter made the container, gave up everything and executed this program inside, as the user. It writes the
+//! caller into the account files, works out the environment, finds the program and becomes it. Nothing here trusts
+//! the image: it may change what the user's program sees, and nothing else.
+
+mod accounts;
+mod action;
+mod environment;
+mod execute;
+mod machine;
+mod signals;
+mod working_directory;
+
+use crate::error::{Doing, Failure, Outcome};
+use crate::message::{self, Level};
+use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload};
+use crate::sys::descriptors;
+use execute::Program;
+use std::convert::Infallible;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// The exit status of every failure of ours, as the incumbents' scripts expect.
+const FAILURE_STATUS: i32 = 255;
+
+/// How a run ends when no program takes this process over.
+enum Ending {
+    /// With this exit status; everything there is to say was said.
+    Status(i32),
+    /// With a failure to be told.
+    Failed(Failure),
+}
+
+impl From<Failure> for Ending {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Carries out the payload. Never returns: either another program takes over, or the process exits.
+pub fn main() -> ! {
+    let Err(ending) = enter_container();
+    std::process::exit(status_of(&ending))
+}
+
+/// The exit status of an ending; tells a failure.
+fn status_of(ending: &Ending) -> i32 {
+    match ending {
+        Ending::Status(status) => *status,
+        Ending::Failed(failure) => {
+            message::say(Level::Fatal, &failure.to_string());
+            if let Some(next) = failure.next_step() {
+                message::info(next);
+            }
+            FAILURE_STATUS
+        }
+    }
+}
+
+/// The whole run inside the container.
+fn enter_container() -> Result<Infallible, Ending> {
+    let (payload, originals) = receive()?;
+    message::configure(payload.message_level, payload.colour);
+    accounts::write(&payload, &originals);
+    drop(originals);
+    signals::set_umask(payload.umask);
+    let directory = working_directory::enter(&payload)?;
+    let mut environment = environment::compute(&payload)?;
+    environment.set("PWD", directory);
+    let command = action::choose(&payload, &mut environment)?;
+    let program = Program::find(command, &environment)?;
+    signals::restore(&payload);
+    Err(program.execute(&environment).into())
+}
+
+/// The payload, and the image's own account files in the order of [`protocol::AccountFile`].
+fn receive() -> Outcome<(Payload, accounts::Originals)> {
+    let doing = || "reading the payload".to_owned();
+    let file = File::from(descriptors::adopt(protocol::PAYLOAD_FD).doing(doing)?);
+    let originals = accounts::Originals::adopt();
+    let length = usize::try_from(file.metadata().doing(doing)?.len()).unwrap_or(usize::MAX);
+    if length > PAYLOAD_BYTES_MAX {
+        return Err(Failure::new("while reading the payload: it is longer than 8 MiB"));
+    }
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, 0).doing(doing)?;
+    Ok((payload::decode(&bytes)?, originals))
+}

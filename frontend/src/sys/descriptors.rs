@@ -1,7 +1,7 @@
 //! Descriptors at numbers that another program expects them at.
 
 use nix::errno::Errno;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Makes `number` a copy of `source` that stays open across exec. Whatever was there before is closed, so nothing of
 /// this process may be in use at that number.
@@ -22,4 +22,18 @@ pub fn copy_above(source: impl AsFd, lowest: i32) -> Result<OwnedFd, Errno> {
     let copy = nix::fcntl::fcntl(source, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: the kernel has just made this descriptor and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Takes ownership of a descriptor that this process was started with, and keeps it from every program started from
+/// here. Each number may be adopted once, before anything else of the process opens descriptors.
+///
+/// # Errors
+/// `EBADF` when nothing is open at this number.
+pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: changes a flag of a number; touches no memory, and nothing here relies on the flag being clear.
+    let marked = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    Errno::result(marked)?;
+    // SAFETY: the descriptor is open, as the call above proved, and nobody else owns it: it came with the exec, and
+    // the caller adopts each number once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

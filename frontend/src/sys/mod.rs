@@ -4,3 +4,4 @@ pub mod descriptors;
 pub mod dispositions;
 pub mod fork;
 pub mod lock;
+pub mod signal;

@@ -1,0 +1,102 @@
+//! From an action to a command line.
+
+use crate::error::Failure;
+use crate::init::Ending;
+use crate::init::environment::Environment;
+use crate::init::execute::{SHELL, command, is_executable};
+use crate::message::{self, Level};
+use crate::payload::{Action, Payload, Text};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// The command line of the payload's action, and `SHELL` for an interactive shell.
+///
+/// # Errors
+/// When the image has nothing to run; a missing test script is a success.
+pub(super) fn choose(payload: &Payload, environment: &mut Environment) -> Result<Vec<Text>, Ending> {
+    match &payload.action {
+        Action::Exec(arguments) if arguments.is_empty() => Err(Failure::new("no command to execute").into()),
+        Action::Exec(arguments) => Ok(arguments.clone()),
+        Action::Run(arguments) => run(arguments, environment),
+        Action::Shell(wanted, arguments) => shell(wanted.as_ref(), arguments, environment),
+        Action::Test(arguments) => test(arguments, environment),
+    }
+}
+
+fn run(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Ending> {
+    if let Some(script) = app_script(environment, "runscript") {
+        return script
+            .map(|script| with(script, arguments))
+            .map_err(|app| no("no runscript for contained app", &app));
+    }
+    for script in ["/.singularity.d/runscript", "/singularity"] {
+        if is_executable(script) {
+            return Ok(command(&[script], arguments));
+        }
+    }
+    if is_executable(SHELL) {
+        message::info("No runscript found in container, executing /bin/sh");
+        return Ok(command(&[SHELL], arguments));
+    }
+    message::say(
+        Level::Error,
+        "No runscript and no /bin/sh executable found in container, aborting",
+    );
+    Err(Ending::Status(1))
+}
+
+fn shell(
+    wanted: Option<&Text>,
+    arguments: &[Text],
+    environment: &mut Environment,
+) -> Result<Vec<Text>, Ending> {
+    if let Some(wanted) = wanted.filter(|wanted| std::str::from_utf8(wanted).is_ok_and(is_executable)) {
+        return Ok(with(wanted.clone(), arguments));
+    }
+    for words in [&["/bin/bash", "--norc"][..], &[SHELL]] {
+        if is_executable(words[0]) {
+            environment.set("SHELL", words[0]);
+            return Ok(command(words, arguments));
+        }
+    }
+    message::say(Level::Error, "/bin/sh does not exist in container");
+    Err(Ending::Status(1))
+}
+
+fn test(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Ending> {
+    if let Some(script) = app_script(environment, "test") {
+        return script
+            .map(|script| with(script, arguments))
+            .map_err(|app| no("No tests for contained app", &app));
+    }
+    let script = "/.singularity.d/test";
+    if is_executable(script) {
+        return Ok(command(&[script], arguments));
+    }
+    message::info("No test script found in container, exiting");
+    Err(Ending::Status(0))
+}
+
+/// The script of the app the user chose, or the app's name when it has none; nothing when no app was chosen.
+fn app_script(environment: &Environment, script: &str) -> Option<Result<Text, Text>> {
+    let app = environment
+        .get("SINGULARITY_APPNAME")
+        .filter(|app| !app.is_empty())?;
+    let path = [b"/scif/apps/", app, b"/scif/", script.as_bytes()].concat();
+    let executable = std::str::from_utf8(&path).is_ok_and(is_executable);
+    Some(if executable { Ok(path) } else { Err(app.to_vec()) })
+}
+
+fn no(what: &str, app: &[u8]) -> Ending {
+    message::say(
+        Level::Error,
+        &format!("{what}: {}", message::shown(OsStr::from_bytes(app))),
+    );
+    Ending::Status(1)
+}
+
+fn with(program: Text, arguments: &[Text]) -> Vec<Text> {
+    std::iter::once(program)
+        .chain(arguments.iter().cloned())
+        .collect()
+}

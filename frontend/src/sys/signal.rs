@@ -1,0 +1,57 @@
+//! Signal state by bare number: the payload carries numbers, among them the real-time signals nix has no names for.
+
+use nix::errno::Errno;
+use std::mem::MaybeUninit;
+
+/// One above the highest signal number of Linux.
+pub const SIGNALS_END: i32 = 65;
+
+/// What happens on a signal that no handler waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// What the kernel does by itself.
+    Default,
+    /// Nothing.
+    Ignore,
+}
+
+/// Sets the disposition of one signal.
+///
+/// # Errors
+/// `EINVAL` for a number that is no signal or cannot be changed.
+pub fn set_disposition(number: i32, disposition: Disposition) -> Result<(), Errno> {
+    let handler = match disposition {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignore => libc::SIG_IGN,
+    };
+    // SAFETY: installs no function, so there is none that a signal could call in a bad state.
+    let previous = unsafe { libc::signal(number, handler) };
+    if previous == libc::SIG_ERR {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
+}
+
+/// Blocks exactly these signals; numbers that are none are left out.
+///
+/// # Errors
+/// None is known.
+pub fn set_blocked(numbers: &[i32]) -> Result<(), Errno> {
+    let set = set_of(numbers);
+    // SAFETY: the set is initialised and alive during the call; the old mask is not asked for.
+    let done = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    Errno::result(done).map(drop)
+}
+
+fn set_of(numbers: &[i32]) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the pointer is to memory of the right type, which the call only writes.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    for number in numbers.iter().filter(|number| (1..SIGNALS_END).contains(*number)) {
+        // SAFETY: the set was initialised above; the number is in the range of signals.
+        unsafe { libc::sigaddset(set.as_mut_ptr(), *number) };
+    }
+    // SAFETY: sigemptyset initialised it.
+    unsafe { set.assume_init() }
+}
