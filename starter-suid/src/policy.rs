@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::evidence::Facts;
 use crate::refusal::Refusal;
 use crate::superblock::Superblock;
-use config::{EnableOverlay, MemoryFsType, MountDev, Setting, Settings};
+use config::{EnableOverlay, EnableUnderlay, MemoryFsType, MountDev, Setting, Settings};
 use protocol::{AccountFile, Bind, ContainerPath, Content, Dev, Image, Mount, Plan, Window, Writable};
 use rustix::fs::FileType;
 
@@ -38,14 +38,23 @@ pub struct Orders {
     pub loop_devices_shared: bool,
     /// Writable ext3 is mounted with `sync`.
     pub sync_ext3: bool,
-    /// Missing mount points may be made in a layer of their own.
-    pub overlay: bool,
-    /// Missing mount points may be made by binding around them.
-    pub underlay: bool,
+    /// How mount points that the image lacks are made.
+    pub mount_points: MountPoints,
     /// `devpts` in a minimal `/dev`.
     pub devpts: bool,
     /// Host sources of the plan's site binds, in the order of their appearance.
     pub site_binds: Vec<Vec<u8>>,
+}
+
+/// How mount points that the image lacks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountPoints {
+    /// In an overlay layer of their own.
+    Overlay,
+    /// In a root in memory that shows the image's parts around them.
+    Underlay,
+    /// They are not: what would be mounted there is left out, or refused.
+    None,
 }
 
 /// The lists of `limit container …`, names already turned into numbers.
@@ -111,8 +120,7 @@ pub fn judge(
         loop_devices_max: site.max_loop_devices.value,
         loop_devices_shared: site.shared_loop_devices.value,
         sync_ext3: site.sync_writable_extfs.value,
-        overlay: overlay_allowed(site),
-        underlay: site.enable_underlay.value != config::EnableUnderlay::No,
+        mount_points: mount_points(site),
         devpts: site.mount_devpts.value,
         site_binds,
     };
@@ -183,6 +191,15 @@ fn describe(plan: &Plan, facts: &[&Facts]) -> String {
 
 fn overlay_allowed(site: &Settings) -> bool {
     matches!(site.enable_overlay.value, EnableOverlay::Yes | EnableOverlay::Try)
+}
+
+fn mount_points(site: &Settings) -> MountPoints {
+    match site.enable_underlay.value {
+        EnableUnderlay::Preferred => MountPoints::Underlay,
+        _ if overlay_allowed(site) => MountPoints::Overlay,
+        EnableUnderlay::Yes => MountPoints::Underlay,
+        EnableUnderlay::No => MountPoints::None,
+    }
 }
 
 struct Court<'a> {

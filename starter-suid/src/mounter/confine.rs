@@ -33,6 +33,10 @@ const CALLS: &[(i64, &str)] = &[
     (libc::SYS_newfstatat, "looking at what was opened"),
     (libc::SYS_fstat, "looking at what was opened"),
     (
+        libc::SYS_getdents64,
+        "the parts of an image that an underlay shows",
+    ),
+    (
         libc::SYS_read,
         "the mount table, the kernel's explanation of an error",
     ),

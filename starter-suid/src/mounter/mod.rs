@@ -8,6 +8,7 @@ mod session;
 mod loop_device;
 mod layers;
 mod overlay;
+mod underlay;
 mod destinations;
 mod binds;
 mod kernel_fs;
@@ -44,7 +45,6 @@ fn furnish(caller: &Caller, permit: &Permit, materials: Materials) -> Result<Bui
     let mut stack = layers::open(caller, permit, materials.sources, &mut session)?;
     let wanted = destinations::wanted(permit, &materials.host_trees, &stack)?;
     let root = overlay::assemble(caller, permit, &mut stack, &wanted, &session)?;
-    session.attach_root(&root)?;
     let mut house = binds::House::new(caller, permit, root, session);
     for (mount, tree) in permit.plan.mounts.iter().zip(materials.host_trees) {
         house.add(mount, tree, &mut stack, &materials.device_nodes)?;

@@ -6,8 +6,9 @@ use crate::mounter::kernel_fs;
 use crate::mounter::layers::Stack;
 use crate::mounter::privilege::{OVERLAY, as_caller};
 use crate::mounter::session::Session;
+use crate::mounter::underlay;
 use crate::namespaces::{NOSUID_NODEV, READ_ONLY};
-use crate::policy::Permit;
+use crate::policy::{MountPoints, Permit};
 use crate::refusal::{Refusal, Step};
 use crate::sys::{self, MountAttributes};
 use nix::errno::Errno;
@@ -15,8 +16,9 @@ use protocol::{ContainerPath, Content, Writable};
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsconfig_set_string, fsopen};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Assembles the root. Mount points that the layers lack are made in a layer of their own, below all others, so
-/// that what exists keeps its owner and mode, and nothing of it ends up in a persistent overlay.
+/// Assembles the root and attaches it in the session. Mount points that the layers lack are made in a layer of their
+/// own, below all others, so that what exists keeps its owner and mode, and nothing of it ends up in a persistent
+/// overlay.
 pub fn assemble(
     caller: &Caller,
     permit: &Permit,
@@ -29,36 +31,26 @@ pub fn assemble(
         .first()
         .ok_or_else(|| Refusal::new("the plan has no root"))?;
     let single = stack.lowers.len() == 1 && stack.upper.is_none();
-    let made_here = permit.orders.overlay && permit.plan.writable != Writable::Root;
-    let lacking = if made_here {
-        destinations::missing(caller, base, wanted)?
-    } else {
-        Vec::new()
+    let lacking = match permit.plan.writable {
+        // Nothing can be put between a written root and its user.
+        Writable::Root => Vec::new(),
+        _ => destinations::missing(caller, base, wanted)?,
     };
-    if single && lacking.is_empty() {
-        return plain(permit, stack);
-    }
-    let overlay = Overlay {
-        caller,
-        permit,
-        session,
-    };
-    let mut root = overlay.mount(stack, skeleton(session, "skeleton", &lacking)?.as_ref())?;
-    // A place can still be missing where a link in an image leads to nothing. The place it leads to helps.
-    let lacking_still = if made_here {
-        destinations::missing(caller, &root, wanted)?
-    } else {
-        Vec::new()
-    };
-    if !lacking_still.is_empty() {
-        let mut places = lacking;
-        for (place, directory) in lacking_still {
-            let real = destinations::real_place(caller, &root, &place)?;
-            places.extend(real.map(|real| (real, directory)));
+    let root = match permit.orders.mount_points {
+        _ if single && lacking.is_empty() => plain(permit, stack)?,
+        MountPoints::None if single => plain(permit, stack)?,
+        MountPoints::Underlay if single => {
+            let image = plain(permit, stack)?;
+            return underlay::assemble(caller, &image, &lacking, session);
         }
-        drop(root);
-        root = overlay.mount(stack, skeleton(session, "skeleton-2", &places)?.as_ref())?;
-    }
+        _ => Overlay {
+            caller,
+            permit,
+            session,
+        }
+        .with_mount_points(stack, lacking, wanted)?,
+    };
+    session.attach_root(&root)?;
     Ok(root)
 }
 
@@ -92,6 +84,27 @@ struct Overlay<'a> {
 }
 
 impl Overlay<'_> {
+    /// The overlay, with the places that are missing in it.
+    fn with_mount_points(
+        &self,
+        stack: &Stack,
+        mut lacking: Vec<Wanted>,
+        wanted: &[Wanted],
+    ) -> Result<OwnedFd, Refusal> {
+        let root = self.mount(stack, skeleton(self.session, "skeleton", &lacking)?.as_ref())?;
+        // A place can still be missing where a link in an image leads to nothing. The place it leads to helps.
+        let lacking_still = destinations::missing(self.caller, &root, wanted)?;
+        if lacking_still.is_empty() {
+            return Ok(root);
+        }
+        for (place, directory) in lacking_still {
+            let real = destinations::real_place(self.caller, &root, &place)?;
+            lacking.extend(real.map(|real| (real, directory)));
+        }
+        drop(root);
+        self.mount(stack, skeleton(self.session, "skeleton-2", &lacking)?.as_ref())
+    }
+
     fn mount(&self, stack: &Stack, skeleton: Option<&OwnedFd>) -> Result<OwnedFd, Refusal> {
         match self.by_descriptors(stack, skeleton)? {
             Some(root) => Ok(root),

@@ -58,11 +58,14 @@ impl<'a> Session<'a> {
         exists(&self.root, name)
     }
 
-    /// The directories `upper` and `work` of a throw-away layer.
+    /// The directories `upper` and `work` of a throw-away layer. They are the caller's, as those of an image would be:
+    /// the owner of `upper` is the owner of `/` in the container.
     pub fn upper_and_work(&self) -> Result<(OwnedFd, OwnedFd), Refusal> {
-        make_directory(&self.root, "upper", 0o755)?;
-        make_directory(&self.root, "work", 0o755)?;
-        Ok((self.open("upper")?, self.open("work")?))
+        privilege::as_caller(self.caller, privilege::ALWAYS, || {
+            make_directory(&self.root, "own/upper", 0o755)?;
+            make_directory(&self.root, "own/work", 0o755)
+        })?;
+        Ok((self.open("own/upper")?, self.open("own/work")?))
     }
 
     /// A layer that holds nothing but these places, each a directory or an empty file.
@@ -116,7 +119,7 @@ impl<'a> Session<'a> {
 }
 
 /// Attaches a detached mount at a path below `at`.
-fn attach(mount: &OwnedFd, at: impl AsFd, path: &str) -> Result<(), rustix::io::Errno> {
+pub fn attach(mount: &OwnedFd, at: impl AsFd, path: impl Arg) -> Result<(), rustix::io::Errno> {
     move_mount(mount, "", at, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
