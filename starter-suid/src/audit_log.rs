@@ -6,6 +6,8 @@ use syslog::{Facility, Logger, LoggerBackend, Severity};
 
 /// Longest line in bytes: under the 1024 that RFC 3164 lets a relay cut at.
 const LINE_BYTES_MAX: usize = 900;
+/// Ends a line that was longer, so that nobody takes a part for the whole.
+const CUT: &[u8] = b" [cut]";
 /// Fixed, because the name this program was started by is the caller's.
 const TAG: &str = "lamina-starter";
 
@@ -18,9 +20,11 @@ impl syslog::LogFormat<&str> for Line {
     fn format<W: Write>(&self, to: &mut W, severity: Severity, message: &str) -> syslog::Result<()> {
         let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
         let pid = std::process::id();
-        let line: String = format!("<{priority}>{TAG}[{pid}]: {message}");
-        let end = line.len().min(LINE_BYTES_MAX);
-        to.write_all(line.as_bytes().get(..end).unwrap_or_default())?;
+        let line = format!("<{priority}>{TAG}[{pid}]: {message}");
+        match line.as_bytes().get(..LINE_BYTES_MAX) {
+            Some(start) if line.len() > LINE_BYTES_MAX => to.write_all(&[start, CUT].concat())?,
+            _ => to.write_all(line.as_bytes())?,
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::policy::Permit;
 use crate::refusal::{self, Refusal, Step};
 use crate::sys;
 use nix::fcntl::AtFlags;
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, execveat};
 use protocol::{ACCOUNT_FD_FIRST, AccountFile, PAYLOAD_FD};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -42,6 +43,11 @@ pub fn warn(_proof: &Unprivileged, permit: &Permit, warnings: &[String]) {
     for warning in warnings.iter().filter(|_| permit.plan.warnings) {
         refusal::say("WARNING: ", warning);
     }
+}
+
+/// Ties process 1 of a PID namespace to the process that waits for it: without that one nobody could end it.
+pub fn end_with_monitor(_proof: &Unprivileged) -> Result<(), Refusal> {
+    nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL)).step("tying the container to its monitor")
 }
 
 /// Starts `init` in the container, with the payload and the image's account files.

@@ -66,6 +66,9 @@ fn start(caller: &Caller) -> Result<Infallible, Refusal> {
     sanitize::lift_deadline();
     let built = mounter::build(caller, &permit, materials)?;
     let proof = drop_root::give_up(caller)?;
+    if permit.plan.namespaces.pid {
+        hand_over::end_with_monitor(&proof)?;
+    }
     hand_over::warn(&proof, &permit, &built.warnings);
     hand_over::enter_container(proof, &init, built.account_files)
 }

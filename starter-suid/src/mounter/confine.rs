@@ -44,7 +44,6 @@ const CALLS: &[(i64, &str)] = &[
     (libc::SYS_fcntl, "copies of descriptors"),
     (libc::SYS_sendmsg, "the report"),
     (libc::SYS_setfsuid, "acting as the caller"),
-    (libc::SYS_setfsgid, "acting as the caller"),
     (libc::SYS_capget, "capabilities, raised around a call"),
     (libc::SYS_capset, "capabilities, raised around a call"),
     (

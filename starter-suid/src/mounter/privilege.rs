@@ -3,7 +3,7 @@
 use crate::caller::Caller;
 use crate::refusal::{Refusal, Step};
 use caps::{CapSet, Capability, CapsHashSet};
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use nix::unistd::{Uid, setfsuid};
 
 /// What the mounter can do at any moment: mount.
 pub const ALWAYS: &[Capability] = &[Capability::CAP_SYS_ADMIN];
@@ -29,19 +29,18 @@ pub fn permitted() -> CapsHashSet {
     OVERLAY.iter().copied().collect()
 }
 
-/// Does something with the caller's file system ids and with just these capabilities.
+/// Does something with the caller's file system user id and with just these capabilities. The group needs no change:
+/// the starter is not set-group-id.
 pub fn as_caller<T>(
     caller: &Caller,
     capabilities: &[Capability],
     act: impl FnOnce() -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    setfsgid(caller.gid);
     setfsuid(caller.uid);
     raise(capabilities)?;
     let result = act();
     raise(ALWAYS)?;
     setfsuid(Uid::from_raw(0));
-    setfsgid(Gid::from_raw(0));
     result
 }
 
