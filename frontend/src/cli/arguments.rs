@@ -7,7 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 /// Puts `--` before the first positional of `arguments`, so that everything behind it belongs to the container. An
 /// option that `command` does not know is left for clap to complain about.
 #[must_use]
-pub(super) fn end_options_at_first_positional(command: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
+pub(super) fn end_options_at_first_positional(
+    command: &Command,
+    mut arguments: Vec<OsString>,
+) -> Vec<OsString> {
     let mut index = 0;
     while let Some(argument) = arguments.get(index) {
         let bytes = argument.as_bytes();

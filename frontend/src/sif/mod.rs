@@ -11,5 +11,5 @@ mod encode;
 mod write;
 
 pub use codes::{Arch, DataType, FsType, HashType, PartitionType};
-pub use write::{CreateOptions, Data, NewObject, append, create};
 pub use table::{Descriptor, Extra, Header, Link, Table};
+pub use write::{CreateOptions, Data, NewObject, append, create};

@@ -37,7 +37,8 @@ pub fn attach(
     window: Window,
     writable: bool,
 ) -> Result<LoopDevice, Refusal> {
-    let aligned = window.offset % DIRECT_IO_ALIGNMENT == 0 && window.size % DIRECT_IO_ALIGNMENT == 0;
+    let aligned =
+        window.offset.is_multiple_of(DIRECT_IO_ALIGNMENT) && window.size.is_multiple_of(DIRECT_IO_ALIGNMENT);
     let mode = match (writable, aligned) {
         (false, _) => LO_FLAGS_READ_ONLY as u32,
         // Twice the speed for streams, and nothing is cached twice.
@@ -50,10 +51,11 @@ pub fn attach(
         flags: LO_FLAGS_AUTOCLEAR as u32 | mode,
     };
     let tag = tag(caller);
-    if orders.loop_devices_shared && !writable {
-        if let Some(device) = find_shared(orders, file, wanted, &tag)? {
-            return Ok(device);
-        }
+    if orders.loop_devices_shared
+        && !writable
+        && let Some(device) = find_shared(orders, file, wanted, &tag)?
+    {
+        return Ok(device);
     }
     let control = rustix::fs::openat(
         CWD,
