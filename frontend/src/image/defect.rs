@@ -102,7 +102,8 @@ impl fmt::Display for Defect {
             Self::SifObjectPlace(slot) => {
                 write!(
                     f,
-                    "corrupted SIF: the object in slot {slot} lies outside the data of the file"
+                    "corrupted SIF: the object in slot {slot} lies outside the data of the file (incomplete copy or \
+                     download?)"
                 )
             }
             Self::SifObjectId(slot) => {

@@ -52,3 +52,6 @@ fn launch_line_bytes(bytes: &impl Bytes) -> Result<u64, Defect> {
     let offset = found.map_or(0, |at| at as u64 + LAUNCHER.len() as u64 + 1);
     Ok(if offset > bytes.length() { 0 } else { offset })
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,3 +265,6 @@ fn within(format: &Format, length: u64) -> bool {
         Format::Sif(sif) => sif.windows().all(inside) && sif.table.lies_within(length),
     }
 }
+
+#[cfg(test)]
+mod tests;

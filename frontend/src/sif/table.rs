@@ -449,3 +449,6 @@ fn digest(text: &[u8]) -> Option<[u8; 32]> {
 fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or(field)
 }
+
+#[cfg(test)]
+mod tests;
