@@ -87,8 +87,9 @@ impl<T: Value> Field for Setting<T> {
     fn write(&mut self, text: &str, line: u32) -> Result<(), Problem> {
         if self.line.is_none() {
             let first = text.split(',').next().unwrap_or(text).trim();
+            let value = if first.is_empty() { None } else { T::read(first) };
             *self = Self {
-                value: T::read(first).ok_or(Problem::NotAccepted)?,
+                value: value.ok_or(Problem::NotAccepted)?,
                 line: Some(line),
             };
         }

@@ -22,6 +22,8 @@ fn line_of(error: &ConfigError) -> Option<u32> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_are_settings_or_an_error_of_one_printable_line(bytes: Vec<u8>) {
         if let Err(error) = Settings::parse(&bytes) {

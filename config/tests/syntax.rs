@@ -86,6 +86,16 @@ fn the_first_value_of_a_scalar_decides() {
 }
 
 #[test]
+fn a_scalar_whose_first_value_is_empty_is_an_error() {
+    for text in ["mount dev = , yes", "binary path = ,", "sessiondir max size = ,1"] {
+        assert!(
+            matches!(error(text.as_bytes()), ConfigError::Value { line: 1, .. }),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
 fn the_values_of_a_list_accumulate_in_the_order_of_the_file() {
     let settings = parse("limit container owners = root, alice\n\nlimit container owners = 1000\n");
     let expected = [("root", Some(1)), ("alice", Some(1)), ("1000", Some(3))];
