@@ -15,6 +15,7 @@ pub mod image;
 pub mod sif;
 pub mod lock;
 pub mod file;
+pub mod making;
 pub mod overlay;
 pub mod build;
 pub mod cli;

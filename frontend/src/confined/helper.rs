@@ -1,9 +1,31 @@
 //! Programs of other people (`mkfs.ext3`, `mksquashfs`, `unsquashfs`, …): where they are found and how they are run.
 //!
-//! A helper is found through a list of absolute directories, never through a name the user typed.
+//! A helper is found through a list of absolute directories, never through a name the user typed. It runs with an
+//! empty environment but for the search path and the C locale, under a Landlock domain in which it can read what
+//! programs need and write only what it is there to make, without network, and it dies with this process.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use crate::error::{Doing, Failure, Outcome};
+use crate::making::Interrupts;
+use crate::message::{self, shown};
+use crate::sys::child;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{AccessFlags, Pid, access};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// Where helper programs come from, as the site configured it.
 #[derive(Clone, Debug, Default)]
@@ -19,4 +41,447 @@ pub struct Programs {
     pub mksquashfs_threads: u32,
     /// The value of `mksquashfs mem`, when set, as `mksquashfs -mem` takes it (`1G`, `512M`).
     pub mksquashfs_memory: Option<String>,
+}
+
+/// A program that this one may start, and who brings it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// The name of its file.
+    pub name: &'static str,
+    /// The package that has it on Debian and its kin.
+    pub debian: &'static str,
+    /// The package that has it on RHEL and its kin.
+    pub rhel: &'static str,
+}
+
+impl Program {
+    const fn of(name: &'static str, package: &'static str) -> Self {
+        Self {
+            name,
+            debian: package,
+            rhel: package,
+        }
+    }
+}
+
+/// Makes ext3 file systems.
+pub const MKFS_EXT3: Program = Program::of("mkfs.ext3", "e2fsprogs");
+/// Reads and changes ext3 file systems without mounting them.
+pub const DEBUGFS: Program = Program::of("debugfs", "e2fsprogs");
+/// Packs squashfs file systems.
+pub const MKSQUASHFS: Program = Program::of("mksquashfs", "squashfs-tools");
+/// Unpacks squashfs file systems.
+pub const UNSQUASHFS: Program = Program::of("unsquashfs", "squashfs-tools");
+/// Copies directories.
+pub const CP: Program = Program::of("cp", "coreutils");
+
+const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Programs {
+    /// Finds a program.
+    ///
+    /// # Errors
+    /// It is not there; the hint names the packages that have it.
+    pub fn find(&self, program: Program) -> Outcome<PathBuf> {
+        let configured = match program {
+            MKSQUASHFS => self.mksquashfs.as_ref(),
+            UNSQUASHFS => self.unsquashfs.as_ref(),
+            _ => None,
+        };
+        if let Some(path) = configured {
+            return if is_program(path) {
+                Ok(path.clone())
+            } else {
+                Err(Failure::new(format!(
+                    "{}, which the site configured, is not a program",
+                    shown(path)
+                ))
+                .hint(format!(
+                    "Ask the site administrator to correct `{} path`",
+                    program.name
+                )))
+            };
+        }
+        let directories = self.directories();
+        directories
+            .iter()
+            .map(|directory| directory.join(program.name))
+            .find(|path| is_program(path))
+            .ok_or_else(|| {
+                let searched: Vec<String> = directories.iter().map(shown).collect();
+                let packages = if program.debian == program.rhel {
+                    format!("package {} (Debian, Ubuntu, RHEL, Fedora)", program.debian)
+                } else {
+                    format!(
+                        "package {} (Debian, Ubuntu) or {} (RHEL, Fedora)",
+                        program.debian, program.rhel
+                    )
+                };
+                Failure::new(format!(
+                    "{} was not found in {}",
+                    program.name,
+                    searched.join(":")
+                ))
+                .hint(format!("Install {packages}"))
+            })
+    }
+
+    /// The absolute directories of the search path, each once, in order.
+    fn directories(&self) -> Vec<PathBuf> {
+        let configured = self.search_path.clone().unwrap_or_else(|| STANDARD_PATH.into());
+        let mut directories: Vec<PathBuf> = Vec::new();
+        for entry in std::env::split_paths(&configured) {
+            let expanded = if entry == Path::new("$PATH") {
+                std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
+            } else {
+                vec![entry]
+            };
+            for directory in expanded {
+                if directory.is_absolute() && !directories.contains(&directory) {
+                    directories.push(directory);
+                }
+            }
+        }
+        directories
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_absolute() && path.is_file() && access(path, AccessFlags::X_OK).is_ok()
+}
+
+/// The name by which a helper opens its subject: the file on its standard input.
+pub const SUBJECT: &str = "/proc/self/fd/0";
+/// How long a wait lasts before [`Helper::run`] calls its `tick` again.
+const TICK_MILLISECONDS: u8 = 100;
+/// Most bytes kept of what a helper says: the last of its errors, the first of its output.
+const WORDS_BYTES_MAX: usize = 64 << 10;
+/// Most bytes of a helper's errors in a message of ours.
+const WORDS_BYTES_SHOWN: usize = 2 << 10;
+/// What programs read to start and to know the machine. What is not there is passed over.
+const READABLE: [&str; 12] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
+    "/proc",
+    "/sys/devices/system/cpu",
+];
+
+/// One run of a helper program, to be described and carried out.
+#[derive(Debug)]
+pub struct Helper<'a> {
+    program: Program,
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    subject: Option<(&'a File, bool)>,
+    working_directory: PathBuf,
+    reads: Vec<PathBuf>,
+    writes: Vec<PathBuf>,
+}
+
+/// What a helper said and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The beginning of its standard output, at most 64 KiB.
+    pub output: Vec<u8>,
+    /// The end of its standard error, at most 64 KiB.
+    pub errors: Vec<u8>,
+    status: ExitStatus,
+}
+
+impl<'a> Helper<'a> {
+    /// Finds the program.
+    ///
+    /// # Errors
+    /// As [`Programs::find`].
+    pub fn new(programs: &Programs, program: Program) -> Outcome<Self> {
+        Ok(Self {
+            program,
+            path: programs.find(program)?,
+            arguments: Vec::new(),
+            subject: None,
+            working_directory: PathBuf::from("/"),
+            reads: Vec::new(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments
+            .extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Gives the program a file to read, under the name [`SUBJECT`].
+    #[must_use]
+    pub fn reads_file(mut self, file: &'a File) -> Self {
+        self.subject = Some((file, false));
+        self
+    }
+
+    /// Gives the program a file to change, under the name [`SUBJECT`].
+    #[must_use]
+    pub fn changes_file(mut self, file: &'a File) -> Self {
+        self.subject = Some((file, true));
+        self
+    }
+
+    /// Lets the program read what is at and below a path.
+    #[must_use]
+    pub fn reads(mut self, path: &Path) -> Self {
+        self.reads.push(path.to_path_buf());
+        self
+    }
+
+    /// Lets the program change what is at and below a path.
+    #[must_use]
+    pub fn changes(mut self, path: &Path) -> Self {
+        self.writes.push(path.to_path_buf());
+        self
+    }
+
+    /// Starts the program in a directory.
+    #[must_use]
+    pub fn working_in(mut self, path: &Path) -> Self {
+        self.working_directory = path.to_path_buf();
+        self
+    }
+
+    /// Runs the program to its end, calling `tick` some ten times a second.
+    ///
+    /// # Errors
+    /// It could not be started, said no (its last words are in the message), is too old, or was interrupted.
+    pub fn run(self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
+        let name = self.program.name;
+        let ended = self.run_to_any_end(interrupts, tick)?;
+        if ended.status.success() {
+            Ok(ended)
+        } else {
+            Err(ended.failure(name))
+        }
+    }
+
+    fn run_to_any_end(&self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
+        let starting = || format!("starting {}", shown(&self.path));
+        let mut command = self.command().doing(starting)?;
+        message::verbose(format!("Running {command:?}"));
+        let mut child = Reaped(command.spawn().doing(starting)?);
+        let heard = listen(&mut child.0, interrupts, tick);
+        if heard.is_err() {
+            // Only asked to end or unable to listen: what it makes is thrown away, so it may be stopped hard.
+            let _ = child.0.kill();
+        }
+        let status = child
+            .0
+            .wait()
+            .doing(|| format!("waiting for {}", self.program.name))?;
+        let (output, errors) = heard?;
+        Ok(Ended {
+            output,
+            errors,
+            status,
+        })
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .current_dir(&self.working_directory)
+            .env_clear()
+            .env("PATH", STANDARD_PATH)
+            .env("LC_ALL", "C")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(match self.subject {
+                Some((file, _)) => Stdio::from(file.try_clone()?),
+                None => Stdio::null(),
+            });
+        // A kernel without Landlock takes nothing away; the helper then runs with the user's own rights, as it
+        // would from the user's shell.
+        let mut domain = self.domain().ok();
+        let parent = Pid::this();
+        child::before_exec(&mut command, move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if Pid::parent() != parent {
+                return Err(Errno::ESRCH.into());
+            }
+            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+            let _ = domain.take().map(RulesetCreated::restrict_self);
+            Ok(())
+        });
+        Ok(command)
+    }
+
+    /// What the program may reach.
+    fn domain(&self) -> Result<RulesetCreated, RulesetError> {
+        const KNOWN: ABI = ABI::V7;
+        let all = AccessFs::from_all(KNOWN);
+        let read = AccessFs::from_read(KNOWN);
+        let mut domain = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(all)?
+            .handle_access(AccessNet::from_all(KNOWN))?
+            .scope(Scope::from_all(KNOWN))?
+            .create()?;
+        let beside = self.path.parent().map(Path::to_path_buf);
+        let readable = READABLE
+            .iter()
+            .map(PathBuf::from)
+            .chain(beside)
+            .chain(self.reads.iter().cloned());
+        let devices = ["/dev/null", "/dev/urandom", "/dev/random"].map(PathBuf::from);
+        let rules = readable
+            .map(|path| (path, read))
+            .chain(devices.map(|path| (path, AccessFs::from_file(KNOWN))))
+            .chain(self.writes.iter().map(|path| (path.clone(), all)));
+        for (path, allowed) in rules {
+            let Ok(opened) = PathFd::new(&path) else { continue };
+            let allowed = if path.is_dir() {
+                allowed
+            } else {
+                allowed & AccessFs::from_file(KNOWN)
+            };
+            domain = domain.add_rule(PathBeneath::new(opened, allowed))?;
+        }
+        if let Some((file, changed)) = self.subject {
+            let allowed = if changed { all } else { read } & AccessFs::from_file(KNOWN);
+            domain = domain.add_rule(PathBeneath::new(file, allowed))?;
+        }
+        Ok(domain)
+    }
+}
+
+impl Ended {
+    fn failure(&self, name: &str) -> Failure {
+        let words = said(&self.errors, &self.output);
+        if ["invalid option", "unrecognized option", "unknown option"]
+            .iter()
+            .any(|hint| words.contains(hint))
+        {
+            return Failure::new(format!(
+                "{name} seems too old, it does not know an option that is needed: {words}"
+            ));
+        }
+        let end = match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("stopped by signal {signal}"),
+            (None, None) => "ended strangely".into(),
+        };
+        if words.is_empty() {
+            Failure::new(format!("{name} failed ({end}) and did not say why"))
+        } else {
+            Failure::new(format!("{name} failed ({end}): {words}"))
+        }
+    }
+}
+
+/// Whether debugfs did all it was told. Its exit status does not say; its standard error has a line with its version
+/// and then one for each thing that went wrong.
+///
+/// # Errors
+/// Something went wrong.
+pub fn debugfs_agreed(ended: &Ended) -> Outcome<()> {
+    let mut lines = ended
+        .errors
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty());
+    match lines.find(|line| !line.starts_with(b"debugfs 1.")) {
+        Some(line) => Err(Failure::new(format!("debugfs failed: {}", said(line, &[])))),
+        None => Ok(()),
+    }
+}
+
+/// The last words of a program, on one line, from its errors or, if it has none, its output.
+fn said(errors: &[u8], output: &[u8]) -> String {
+    let words = if errors.trim_ascii().is_empty() {
+        output
+    } else {
+        errors
+    };
+    let last = &words[words.len().saturating_sub(WORDS_BYTES_SHOWN)..];
+    let text = String::from_utf8_lossy(last);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    shown(lines.join("; "))
+}
+
+/// A child that is not left behind.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Takes in what the child says until it closed both its outputs.
+fn listen(child: &mut Child, interrupts: &Interrupts, mut tick: impl FnMut()) -> Outcome<(Vec<u8>, Vec<u8>)> {
+    let listening = || "listening to a helper program".to_string();
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)]
+        .into_iter()
+        .flatten()
+    {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing(listening)?;
+    }
+    while stdout.is_some() || stderr.is_some() {
+        let pipes = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
+        let mut waiting: Vec<PollFd<'_>> = [Some(interrupts.as_fd())]
+            .into_iter()
+            .chain(pipes)
+            .flatten()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        match nix::poll::poll(&mut waiting, PollTimeout::from(TICK_MILLISECONDS)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).doing(listening),
+        }
+        drop(waiting);
+        interrupts.check()?;
+        tick();
+        take_in(&mut stdout, |chunk| {
+            output.extend_from_slice(&chunk[..chunk.len().min(WORDS_BYTES_MAX - output.len())]);
+        });
+        take_in(&mut stderr, |chunk| {
+            errors.extend_from_slice(chunk);
+            errors.drain(..errors.len().saturating_sub(WORDS_BYTES_MAX));
+        });
+    }
+    // Closing its outputs, a program is about to end, but one that does not must not hold up an interruption.
+    while matches!(child.try_wait(), Ok(None)) {
+        interrupts.check()?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok((output, errors))
+}
+
+/// Reads what is there; the pipe becomes `None` at its end.
+fn take_in(pipe: &mut Option<impl Read>, mut keep: impl FnMut(&[u8])) {
+    let mut chunk = [0; 4096];
+    while let Some(open) = pipe {
+        match open.read(&mut chunk) {
+            Ok(0) => *pipe = None,
+            Ok(read) => keep(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => *pipe = None,
+        }
+    }
 }

@@ -2,7 +2,17 @@
 
 use crate::confined::helper::Programs;
 use crate::error::{Failure, Outcome};
-use std::path::PathBuf;
+use crate::file::{Existing, NewFile};
+use crate::making::Interrupts;
+use crate::message;
+use std::path::{Path, PathBuf};
+
+mod embed;
+mod ext3;
+mod layout;
+
+use ext3::{Owner, Recipe};
+use layout::Layout;
 
 /// What `overlay create` was asked for.
 #[derive(Clone, Debug)]
@@ -50,13 +60,49 @@ pub const SIZE_MIB_DEFAULT: u64 = 64;
 /// Default of `image.create --size`, in MiB.
 pub const IMAGE_CREATE_SIZE_MIB_DEFAULT: u64 = 768;
 
+/// Smallest `overlay create --size`, in MiB: what a journal and the inode tables leave useful.
+pub const SIZE_MIB_MIN: u64 = 64;
+
+/// Permission bits of a new image: it holds whatever its owner writes, so it is his alone until he says otherwise.
+const IMAGE_MODE: u32 = 0o600;
+
 /// Carries out `overlay create`.
 ///
 /// # Errors
 /// Says why nothing was created; an existing target is then as it was.
 pub fn create(options: &CreateOptions) -> Outcome<()> {
-    let _ = options;
-    Err(Failure::new("overlay create is being written"))
+    if options.size_mib < SIZE_MIB_MIN {
+        return Err(Failure::new(format!(
+            "image size must be equal or greater than {SIZE_MIB_MIN} MiB"
+        )));
+    }
+    let recipe = Recipe {
+        size_mib: options.size_mib,
+        sparse: options.sparse,
+        layout: Layout::new(&options.create_dirs)?,
+        owner: if options.fakeroot {
+            Owner::Root
+        } else {
+            Owner::Caller
+        },
+        programs: &options.programs,
+    };
+    // A link that leads nowhere is something too: it is for its owner to say what should become of it.
+    match std::fs::symlink_metadata(&options.target) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            create_standalone(&recipe, &options.target)
+        }
+        // Whatever else is wrong with the path is told by opening it.
+        _ => embed::add_to_existing(&recipe, options),
+    }
+}
+
+fn create_standalone(recipe: &Recipe<'_>, target: &Path) -> Outcome<()> {
+    let interrupts = Interrupts::hold()?;
+    let new = NewFile::beside(target, IMAGE_MODE)?;
+    recipe.make_in(new.file(), target, &interrupts)?;
+    interrupts.check()?;
+    new.publish(Existing::Keep).map(drop)
 }
 
 /// Carries out `image.create`.
@@ -64,8 +110,36 @@ pub fn create(options: &CreateOptions) -> Outcome<()> {
 /// # Errors
 /// Says why nothing was created; an existing target is then as it was.
 pub fn image_create(options: &ImageCreateOptions) -> Result<(), ImageCreateError> {
-    let _ = options;
-    Err(ImageCreateError::Failed(Failure::new(
-        "image.create is being written",
-    )))
+    let exists = std::fs::symlink_metadata(&options.target).is_ok();
+    if exists && !options.force {
+        return Err(ImageCreateError::Exists);
+    }
+    create_image(options).map_err(ImageCreateError::Failed)
+}
+
+fn create_image(options: &ImageCreateOptions) -> Outcome<()> {
+    let recipe = Recipe {
+        size_mib: options.size_mib,
+        sparse: false,
+        layout: Layout::new(&[])?,
+        owner: Owner::Caller,
+        programs: &options.programs,
+    };
+    let target = message::shown(&options.target);
+    let interrupts = Interrupts::hold()?;
+    let new = NewFile::beside(&options.target, IMAGE_MODE)?;
+    message::info(format!(
+        "Creating empty {}MiB image file: {target}",
+        options.size_mib
+    ));
+    message::info("Formatting image with ext3 file system");
+    recipe.make_in(new.file(), &options.target, &interrupts)?;
+    interrupts.check()?;
+    new.publish(if options.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    })?;
+    message::info(format!("Image is done: {target}"));
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The only unsafe code of the frontend.
 
+pub mod child;
 pub mod descriptors;
 pub mod dispositions;
 pub mod fork;

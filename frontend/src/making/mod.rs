@@ -1,0 +1,7 @@
+//! What the commands that write files share: nothing half-written stays, whatever ends the command.
+
+pub mod interrupts;
+pub mod staging;
+
+pub use interrupts::Interrupts;
+pub use staging::Staging;

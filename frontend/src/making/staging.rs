@@ -1,0 +1,62 @@
+//! A directory for what exists only while something is being made.
+
+use crate::error::{Doing, Outcome};
+use crate::message::shown;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A private directory, removed with all that is in it when this value is dropped.
+#[derive(Debug)]
+pub struct Staging(TempDir);
+
+impl Staging {
+    /// Makes one in `$TMPDIR`, or `/tmp`.
+    ///
+    /// # Errors
+    /// That directory cannot be written.
+    pub fn in_temporary_directory() -> Outcome<Self> {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes one in `parent`, hidden, with a name that nobody can foresee.
+    ///
+    /// # Errors
+    /// `parent` cannot be written.
+    pub fn below(parent: &Path) -> Outcome<Self> {
+        let creating = || format!("creating a temporary directory in {}", shown(parent));
+        let parent = std::path::absolute(parent).doing(creating)?;
+        let made = tempfile::Builder::new()
+            .prefix(".lamina-")
+            .suffix(".part")
+            .tempdir_in(parent);
+        Ok(Self(made.doing(creating)?))
+    }
+
+    /// Where it is: absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        make_removable(self.path());
+    }
+}
+
+/// Directories that their owner may not write hold on to what is in them; only root needs no permission. Nothing
+/// here follows a link.
+pub(crate) fn make_removable(directory: &Path) {
+    let opened = std::fs::set_permissions(directory, Permissions::from_mode(0o700));
+    let Ok(entries) = opened.and_then(|()| std::fs::read_dir(directory)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_removable(&entry.path());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A place to work in and another user to be.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use frontend::error::Outcome;
+use frontend::sys::fork;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A user whose ids do not fit in 16 bits.
+pub(crate) const SOMEBODY: (u32, u32) = (70_000, 80_000);
+
+/// A directory that anybody may write to, removed with this value.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let made = TempDir::with_prefix("lamina-test-").unwrap();
+        std::fs::set_permissions(made.path(), Permissions::from_mode(0o777)).unwrap();
+        Self(made)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// The names in it, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Gives a path in it to [`SOMEBODY`].
+    pub(crate) fn give(&self, name: &str) {
+        chown(self.join(name), Some(SOMEBODY.0), Some(SOMEBODY.1)).unwrap();
+    }
+}
+
+/// A tmpfs of so many MiB, unmounted with this value.
+pub(crate) struct SmallDisk(pub(crate) Place);
+
+impl SmallDisk {
+    pub(crate) fn of_mib(mib: u32) -> Self {
+        let place = Place::new();
+        run(
+            "mount",
+            &[
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={mib}m,mode=777"),
+                "tmpfs",
+                place.path().to_str().unwrap(),
+            ],
+        );
+        Self(place)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Runs a program that must succeed and returns what it printed.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts `work` in another process.
+pub(crate) fn elsewhere(work: impl FnOnce() -> Outcome<()>) -> Pid {
+    fork::fork_to(|| match work() {
+        Ok(()) => 0,
+        Err(failure) => {
+            eprintln!("{failure}");
+            1
+        }
+    })
+    .unwrap()
+}
+
+/// Does `work` as [`SOMEBODY`], in another process, and tells whether it succeeded.
+pub(crate) fn as_somebody(work: impl FnOnce() -> Outcome<()>) -> bool {
+    let child = elsewhere(|| {
+        setgroups(&[]).unwrap();
+        setgid(Gid::from_raw(SOMEBODY.1)).unwrap();
+        setuid(Uid::from_raw(SOMEBODY.0)).unwrap();
+        work()
+    });
+    waitpid(child, None).unwrap() == WaitStatus::Exited(child, 0)
+}
+
+/// The processes that `parent` started and that still run.
+pub(crate) fn children_of(parent: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .map(|id| Pid::from_raw(id.parse().unwrap()))
+        .collect()
+}
