@@ -58,7 +58,9 @@ impl From<Failure> for Stop {
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    match run(&invocation(&name), arguments.collect()) {
+    // The first line of a SIF that is made executable names this interpreter.
+    let implied = is_interpreter(&name).then(|| "run".into());
+    match run(&invocation(&name), implied.into_iter().chain(arguments).collect()) {
         Ok(()) | Err(Stop::Answered) => ExitCode::SUCCESS,
         Err(Stop::Usage(text)) => {
             eprint!("{text}");
@@ -72,11 +74,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn is_interpreter(name: &OsString) -> bool {
+    Path::new(name)
+        .file_name()
+        .is_some_and(|name| name == "run-singularity")
+}
+
 fn invocation(name: &OsString) -> Invocation {
     let name = Path::new(name).file_name().unwrap_or_default();
     let (program, dialect) = match name.as_bytes() {
         b"apptainer" => ("apptainer", Dialect::Apptainer),
-        b"singularity" => ("singularity", Dialect::Singularity),
+        b"singularity" | b"run-singularity" => ("singularity", Dialect::Singularity),
         _ => ("lamina", Dialect::Singularity),
     };
     Invocation {
