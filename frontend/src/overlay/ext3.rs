@@ -66,8 +66,9 @@ impl Recipe<'_> {
         size(file, self.size_mib, self.sparse, interrupts)
             .map_err(|error| no_room(&error, self.size_mib, target))?;
         let staging = self.layout.stage()?;
-        // Discarding would give back the space just taken.
-        mkfs.args(["-q", "-F", "-E", "nodiscard", "-d"])
+        // Discarding gives space back: what a sparse image is for, and what another one has just taken.
+        let discard = if self.sparse { "discard" } else { "nodiscard" };
+        mkfs.args(["-q", "-F", "-E", discard, "-d"])
             .args([staging.path().as_os_str(), SUBJECT.as_ref()])
             .changes_file(file)
             .reads(staging.path())
