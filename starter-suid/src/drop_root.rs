@@ -29,6 +29,12 @@ pub fn give_up(caller: &Caller) -> Result<Unprivileged, Refusal> {
     prove(caller)
 }
 
+/// Whether this process never had more than its caller: the file has lost its setuid bit, or the kernel ignored it.
+pub fn holds_nothing(caller: &Caller) -> bool {
+    let users = getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [caller.uid; 3]);
+    users && caps::read(None, CapSet::Permitted).is_ok_and(|set| set.is_empty())
+}
+
 fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {
     let doubt = |what: &str| Err(Refusal::new(format!("root's privilege was not given up: {what}")));
     let users = getresuid().step("reading user ids")?;

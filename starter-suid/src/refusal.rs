@@ -74,7 +74,7 @@ impl Refusal {
     /// Gives up root, says why, and ends the process. Nothing is written while privileged: standard error is a
     /// descriptor that the caller chose.
     pub fn leave(self, caller: &Caller) -> ! {
-        if drop_root::give_up(caller).is_ok() {
+        if drop_root::holds_nothing(caller) || drop_root::give_up(caller).is_ok() {
             say("FATAL:   container creation failed: ", &self.text);
             if let Some(hint) = self.hint {
                 say("         ", &hint);

@@ -1,3 +1,8 @@
 //! End-to-end tests: one file per subject, all in one program.
 
 mod harness;
+mod installation;
+mod run;
+mod overlay;
+mod confinement;
+mod site;

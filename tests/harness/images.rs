@@ -60,13 +60,10 @@ impl World {
 
     /// An ext3 overlay image of `mebibytes`, made without the product. The folders in it are the user's.
     pub fn ext3_overlay(&self, mebibytes: u64) -> PathBuf {
-        let number = self.files().len();
-        let (content, image) = (
-            self.mkdir(&format!("overlay-{number}")),
-            self.path(&format!("overlay-{number}.img")),
-        );
-        fs::create_dir(content.join("upper")).expect("the home can be written");
-        fs::create_dir(content.join("work")).expect("the home can be written");
+        let name = format!("overlay-{}", self.files().len());
+        let (content, image) = (self.mkdir(&name), self.path(&format!("{name}.img")));
+        self.mkdir(&format!("{name}/upper"));
+        self.mkdir(&format!("{name}/work"));
         // mke2fs cuts the ids of a copied tree to 16 bits in some releases; the first user's fit.
         let owner = format!("root_owner={}", self.owner());
         let size = format!("{mebibytes}M");

@@ -67,7 +67,7 @@ impl User {
         Self::named("laminatest1")
     }
 
-    /// Another ordinary user, with ids above 65535.
+    /// Another ordinary user, with an id above 65535.
     pub fn second() -> Self {
         Self::named("laminatest2")
     }
