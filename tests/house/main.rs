@@ -1,0 +1,229 @@
+//! What keeps the house true: facts about the source that a reader relies on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const MEMBERS: [&str; 5] = ["protocol", "config", "starter-suid", "frontend", "tests"];
+
+/// Text of a file of this project.
+fn text(path: impl AsRef<Path>) -> String {
+    let path = Path::new(ROOT).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The Rust files below a folder, by their path from the root.
+fn sources(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(Path::new(ROOT).join(&folder)).expect("it is a folder") {
+            let path = folder.join(entry.expect("it can be read").file_name());
+            if Path::new(ROOT).join(&path).is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path.display().to_string());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The lines of a file that are not comments.
+fn code(path: &str) -> Vec<String> {
+    text(path)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Names in `[dependencies]` of a member.
+fn dependencies(member: &str) -> BTreeSet<String> {
+    let manifest = text(format!("{member}/Cargo.toml"));
+    let section = manifest
+        .split("\n[")
+        .find(|section| section.starts_with("dependencies]"))
+        .unwrap_or_default();
+    section
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .any(|found| found == word)
+}
+
+#[test]
+fn members_know_only_those_they_may_know() {
+    for (member, may_know) in [
+        ("protocol", &[][..]),
+        ("config", &[]),
+        ("starter-suid", &["protocol", "config"]),
+        ("frontend", &["protocol", "config"]),
+        ("tests", &[]),
+    ] {
+        let known: Vec<String> = dependencies(member)
+            .into_iter()
+            .filter(|name| MEMBERS.contains(&name.as_str()))
+            .collect();
+        assert!(
+            known.iter().all(|name| may_know.contains(&name.as_str())),
+            "{member} knows {known:?}"
+        );
+    }
+    assert!(dependencies("config").is_empty(), "config has no dependencies");
+}
+
+#[test]
+fn unsafe_code_is_in_sys_and_says_why_it_is_safe() {
+    for member in MEMBERS {
+        let folder = if member == "tests" {
+            "tests/harness".to_owned()
+        } else {
+            format!("{member}/src")
+        };
+        for file in sources(&folder) {
+            let at_home = file.contains("/sys/") || file.ends_with("/sys.rs");
+            let count = code(&file).iter().filter(|line| has_word(line, "unsafe")).count();
+            assert!(at_home || count == 0, "{file} has unsafe code");
+            let reasons = text(&file).matches("// SAFETY: ").count();
+            assert!(
+                reasons >= count,
+                "{file}: {count} unsafe lines, {reasons} reasons"
+            );
+        }
+    }
+}
+
+#[test]
+fn crates_of_the_starter_enter_by_their_doors() {
+    for (name, doors) in [
+        ("bincode", &["protocol/src/frame.rs"][..]),
+        ("libmount", &["starter-suid/src/mounter/pivot.rs"]),
+        ("landlock", &["starter-suid/src/mounter/confine.rs"]),
+        ("seccompiler", &["starter-suid/src/mounter/confine.rs"]),
+        ("syslog", &["starter-suid/src/audit_log.rs"]),
+        (
+            "linux_raw_sys",
+            &[
+                "starter-suid/src/mounter/loop_device.rs",
+                "starter-suid/src/sys.rs",
+            ],
+        ),
+    ] {
+        for file in sources("protocol/src")
+            .into_iter()
+            .chain(sources("starter-suid/src"))
+        {
+            let enters = code(&file).iter().any(|line| line.contains(&format!("{name}::")));
+            assert!(
+                !enters || doors.contains(&file.as_str()),
+                "{name} enters through {file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_crate_of_the_starter_is_judged() {
+    let readme = text("starter-suid/README.md");
+    let table = readme
+        .split("## Crates it links")
+        .nth(1)
+        .expect("there is a table of crates");
+    for name in dependencies("starter-suid").union(&dependencies("protocol")) {
+        assert!(
+            table.contains(&format!("`{name}`")),
+            "the starter's README does not judge {name}"
+        );
+    }
+}
+
+#[test]
+fn policy_asks_nobody() {
+    for line in code("starter-suid/src/policy.rs") {
+        for outside in [
+            "std::fs",
+            "std::io",
+            "std::env",
+            "std::time",
+            "nix::",
+            "sys::",
+            "libc::",
+        ] {
+            assert!(!line.contains(outside), "policy does more than decide: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_starters_reading_order_names_every_module() {
+    let main = code("starter-suid/src/main.rs");
+    let readme = text("starter-suid/README.md");
+    for module in main
+        .iter()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+    {
+        assert!(
+            readme.contains(&format!("`{module}`")) || readme.contains(&format!("`{module}/`")),
+            "{module}"
+        );
+    }
+}
+
+/// A number of system calls that a reader can go through, and that a review has to raise.
+const MOUNTER_CALLS_MAX: usize = 45;
+/// Unsafe lines in everything that is linked into the starter.
+const UNSAFE_MAX: usize = 60;
+
+#[test]
+fn what_runs_as_root_stays_small() {
+    let calls: BTreeSet<String> = code("starter-suid/src/mounter/confine.rs")
+        .iter()
+        .flat_map(|line| {
+            line.split("libc::")
+                .skip(1)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .filter(|rest| rest.starts_with("SYS_"))
+        .map(|rest| {
+            rest.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    assert!(
+        !calls.is_empty() && calls.len() <= MOUNTER_CALLS_MAX,
+        "{} calls",
+        calls.len()
+    );
+    let linked = ["starter-suid/src", "protocol/src", "config/src"];
+    let lines = linked
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .flat_map(|file| code(&file));
+    let count = lines.filter(|line| has_word(line, "unsafe")).count();
+    assert!(count <= UNSAFE_MAX, "{count} unsafe lines");
+}
+
+#[test]
+fn every_test_file_is_compiled() {
+    for file in sources("tests/e2e") {
+        let name = Path::new(&file)
+            .file_stem()
+            .expect("it has a name")
+            .to_string_lossy();
+        let declared = name == "main" || code("tests/e2e/main.rs").contains(&format!("mod {name};"));
+        assert!(declared, "{file} belongs to no program");
+    }
+}
