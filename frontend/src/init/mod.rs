@@ -9,6 +9,7 @@ mod action;
 mod environment;
 mod execute;
 mod machine;
+mod shell;
 mod signals;
 mod working_directory;
 
@@ -38,9 +39,20 @@ impl From<Failure> for Ending {
     }
 }
 
-/// Carries out the payload. Never returns: either another program takes over, or the process exits.
+/// Carries out the payload, or what the first argument asks for. Never returns: either another program takes over, or
+/// the process exits.
 pub fn main() -> ! {
-    let Err(ending) = enter_container();
+    let mut arguments = std::env::args_os().skip(1);
+    let ending = match (arguments.next(), arguments.next()) {
+        (Some(mode), Some(descriptor)) if mode == environment::DUMP => match environment::dump(&descriptor) {
+            Ok(()) => Ending::Status(0),
+            Err(failure) => failure.into(),
+        },
+        _ => {
+            let Err(ending) = enter_container();
+            ending
+        }
+    };
     std::process::exit(status_of(&ending))
 }
 
@@ -66,8 +78,7 @@ fn enter_container() -> Result<Infallible, Ending> {
     drop(originals);
     signals::set_umask(payload.umask);
     let directory = working_directory::enter(&payload)?;
-    let mut environment = environment::compute(&payload)?;
-    environment.set("PWD", directory);
+    let mut environment = environment::compute(&payload, &directory)?;
     let command = action::choose(&payload, &mut environment)?;
     let program = Program::find(command, &environment)?;
     signals::restore(&payload);

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 /// One above the highest signal number of Linux.
 pub const SIGNALS_END: i32 = 65;
@@ -42,6 +43,19 @@ pub fn set_blocked(numbers: &[i32]) -> Result<(), Errno> {
     // SAFETY: the set is initialised and alive during the call; the old mask is not asked for.
     let done = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
     Errno::result(done).map(drop)
+}
+
+/// Takes one of these signals, which must be blocked, as soon as it is pending, or nothing when the time is over. A
+/// signal that somebody handles meanwhile ends the wait early.
+pub fn wait(numbers: &[i32], time: Duration) -> Option<i32> {
+    let set = set_of(numbers);
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(time.subsec_nanos()),
+    };
+    // SAFETY: the set and the time are initialised and alive during the call; no details are asked for.
+    let number = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const time) };
+    (number > 0).then_some(number)
 }
 
 fn set_of(numbers: &[i32]) -> libc::sigset_t {

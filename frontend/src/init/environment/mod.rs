@@ -1,11 +1,17 @@
-//! The variables the user's program starts with.
+//! The variables the user's program starts with. From low to high: the host's, the image's scripts, the user's wishes.
 
+mod evaluation;
+mod image_shell;
+mod scripts;
 mod variables;
 
+pub(super) use image_shell::{DUMP, dump};
 pub(super) use variables::Environment;
 
-use crate::error::Outcome;
-use crate::payload::{Action, Dialect, Payload, Text};
+use crate::init::Ending;
+use crate::message;
+use crate::payload::{Action, Dialect, EnvironmentFile, Payload, Text};
+use scripts::Wish;
 
 /// Where programs are looked for when nobody says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -13,25 +19,139 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const HOST_LIBRARIES: &str = "/.singularity.d/libs";
 /// The variables about the container carry the names of both incumbents.
 const PREFIXES: [&str; 2] = ["SINGULARITY_", "APPTAINER_"];
+/// Variables that only options of the command line decide.
+const FIXED: [&[u8]; 5] = [
+    b"HOME",
+    b"SINGULARITY_SHELL",
+    b"APPTAINER_SHELL",
+    b"SINGULARITY_APPNAME",
+    b"APPTAINER_APPNAME",
+];
 
-/// Works out the environment of the user's program.
-pub(super) fn compute(payload: &Payload) -> Outcome<Environment> {
-    let mut environment: Environment = payload.environment.iter().cloned().collect();
-    if payload.clean && environment.get("LANG").is_none() {
-        environment.set("LANG", "C");
-    }
-    environment.set("HOME", payload.home.clone());
-    environment.set("PATH", DEFAULT_PATH);
-    environment.set("LD_LIBRARY_PATH", HOST_LIBRARIES);
-    for (name, value) in &payload.overrides {
-        environment.set(name.clone(), value.clone());
-    }
-    finish(&mut environment, payload);
+/// Works out the environment of the user's program, which starts in `directory`.
+///
+/// # Errors
+/// When a script of the image exits, or its shell does not answer.
+pub(super) fn compute(payload: &Payload, directory: &[u8]) -> Result<Environment, Ending> {
+    let imported = imported(payload);
+    let start = seen_by_scripts(payload, &imported, directory);
+    let wishes = wishes(payload, &imported)?;
+    let compose = |with_shell| scripts::compose(&wishes, with_shell);
+    let mut environment = evaluation::evaluate(compose, &start, arguments(&payload.action))?;
+    restore(&mut environment, &imported);
+    finish(&mut environment, payload, directory);
     Ok(environment)
 }
 
+/// The variables of the host, and those about the container that an image may know better.
+fn imported(payload: &Payload) -> Environment {
+    let mut imported: Environment = payload.environment.iter().cloned().collect();
+    if payload.clean && imported.get("LANG").is_none() {
+        imported.set("LANG", "C");
+    }
+    set_for_both(&mut imported, "COMMAND", command_name(&payload.action));
+    set_for_both(&mut imported, "BIND", &payload.binds);
+    if payload.no_eval {
+        set_for_both(&mut imported, "NO_EVAL", b"1");
+    }
+    imported
+}
+
+/// The few variables that scripts of the image find: they cannot depend on whose host they run on.
+fn seen_by_scripts(payload: &Payload, imported: &Environment, directory: &[u8]) -> Environment {
+    let mut start = Environment::default();
+    start.set("HOME", payload.home.clone());
+    start.set("PWD", directory);
+    for (name, value) in container_variables(payload) {
+        set_for_both(&mut start, name, value);
+    }
+    for prefix in PREFIXES {
+        let name = format!("{prefix}APPNAME");
+        if let Some(value) = imported.get(&name) {
+            start.set(name, value);
+        }
+    }
+    start
+}
+
+/// What the user wants: the environment files, then the variables given one by one.
+fn wishes(payload: &Payload, imported: &Environment) -> Result<Vec<Wish>, Ending> {
+    let mut wishes = Vec::new();
+    for file in &payload.environment_files {
+        for (name, value) in evaluate_file(file, payload, imported)? {
+            wishes.push(Wish {
+                name,
+                value,
+                evaluated: false,
+            });
+        }
+    }
+    for (name, value) in &payload.overrides {
+        wishes.push(Wish {
+            name: name.clone(),
+            value: value.clone(),
+            evaluated: !payload.no_eval,
+        });
+    }
+    let prefix = match payload.dialect {
+        Dialect::Singularity => "SINGULARITYENV_",
+        Dialect::Apptainer => "APPTAINERENV_",
+    };
+    wishes.retain(|wish| {
+        let fixed = FIXED.iter().find(|fixed| **fixed == wish.name);
+        if let Some(name) = fixed {
+            let name = String::from_utf8_lossy(name);
+            message::warning(format!(
+                "Overriding {name} environment variable with {prefix}{name} is not permitted"
+            ));
+        }
+        fixed.is_none()
+    });
+    Ok(wishes)
+}
+
+/// What an environment file assigns, seen from the host's variables.
+fn evaluate_file(
+    file: &EnvironmentFile,
+    payload: &Payload,
+    imported: &Environment,
+) -> Result<Vec<(Text, Text)>, Ending> {
+    let mut start = imported.clone();
+    start.set("HOME", payload.home.clone());
+    start.set("PATH", DEFAULT_PATH);
+    let script = [b"set -a\n", file.content.as_slice(), b"\n"].concat();
+    let result = evaluation::evaluate(|_| script.clone(), &start, &[])?;
+    let new = result
+        .iter()
+        .filter(|(name, value)| start.get(name) != Some(*value));
+    Ok(new
+        .filter(|(name, _)| *name != b"PWD")
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect())
+}
+
+/// The arguments of the user's program, which scripts see as theirs.
+fn arguments(action: &Action) -> &[Text] {
+    let (Action::Exec(arguments)
+    | Action::Run(arguments)
+    | Action::Shell(_, arguments)
+    | Action::Test(arguments)) = action;
+    arguments
+}
+
+/// Adds the host's variables that neither image nor user set; one that they set to nothing is gone.
+fn restore(environment: &mut Environment, imported: &Environment) {
+    for (name, value) in imported.iter() {
+        match environment.get(name) {
+            None => environment.set(name, value),
+            Some([]) => environment.unset(name),
+            Some(_) => {}
+        }
+    }
+}
+
 /// Adds what is the same whatever the image and the user said.
-fn finish(environment: &mut Environment, payload: &Payload) {
+fn finish(environment: &mut Environment, payload: &Payload, directory: &[u8]) {
     let empty = |environment: &Environment, name: &str| environment.get(name).is_none_or(<[u8]>::is_empty);
     if empty(environment, "PS1") {
         environment.set(
@@ -44,7 +164,7 @@ fn finish(environment: &mut Environment, payload: &Payload) {
     }
     force_prompt(environment);
     for (name, value) in container_variables(payload) {
-        set_for_both(environment, name, &value);
+        set_for_both(environment, name, value);
     }
     for prefix in PREFIXES {
         let name = format!("{prefix}ENVIRONMENT");
@@ -52,6 +172,7 @@ fn finish(environment: &mut Environment, payload: &Payload) {
             environment.set(name, "/.singularity.d/env/91-environment.sh");
         }
     }
+    environment.set("PWD", directory);
 }
 
 /// Lets bash set the prompt once more after its own start-up files have.
@@ -70,32 +191,27 @@ fn force_prompt(environment: &mut Environment) {
     environment.set("PROMPT_COMMAND", forced);
 }
 
-/// What the container says of itself, by name without prefix.
-fn container_variables(payload: &Payload) -> Vec<(&'static str, Text)> {
+/// What the container says of itself and nobody changes, by name without prefix.
+fn container_variables(payload: &Payload) -> Vec<(&'static str, &[u8])> {
     let name = payload
         .image
         .rsplit(|byte| *byte == b'/')
         .find(|part| !part.is_empty())
         .unwrap_or_default();
-    let command = match payload.action {
-        Action::Exec(_) => "exec",
-        Action::Run(_) => "run",
-        Action::Shell(..) => "shell",
-        Action::Test(_) => "test",
-    };
-    let mut variables = vec![
-        ("CONTAINER", payload.image.clone()),
-        ("NAME", name.to_vec()),
-        ("COMMAND", command.into()),
-        ("BIND", payload.binds.clone()),
-    ];
+    let mut variables = vec![("CONTAINER", payload.image.as_slice()), ("NAME", name)];
     if let Action::Shell(Some(shell), _) = &payload.action {
-        variables.push(("SHELL", shell.clone()));
-    }
-    if payload.no_eval {
-        variables.push(("NO_EVAL", b"1".into()));
+        variables.push(("SHELL", shell));
     }
     variables
+}
+
+fn command_name(action: &Action) -> &'static [u8] {
+    match action {
+        Action::Exec(_) => b"exec",
+        Action::Run(_) => b"run",
+        Action::Shell(..) => b"shell",
+        Action::Test(_) => b"test",
+    }
 }
 
 fn set_for_both(environment: &mut Environment, name: &str, value: &[u8]) {

@@ -19,6 +19,11 @@ impl Environment {
         self.0.insert(name.into(), value.into());
     }
 
+    /// Removes a variable.
+    pub(in crate::init) fn unset(&mut self, name: impl AsRef<[u8]>) {
+        self.0.remove(name.as_ref());
+    }
+
     /// All variables, by name.
     pub(in crate::init) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0
