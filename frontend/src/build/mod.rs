@@ -1,9 +1,26 @@
 //! `build`: from what is on this machine (a sandbox, a SIF, a bare image) to a SIF or a sandbox.
+//!
+//! [`source`] says what there is to build from, [`target`] what may become of what is in the way; [`sif_file`] and
+//! [`sandbox`] make the two kinds of result. A source is never changed: what a native image has beside a distribution
+//! ([`skeleton`]) and the source lacks goes into the result only.
 
 use crate::confined::helper::Programs;
-use crate::error::{Failure, Outcome};
+use crate::error::Outcome;
+use crate::making::Interrupts;
+use crate::message::{self, shown};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+mod ext3;
+mod metadata;
+mod sandbox;
+mod sif_file;
+mod skeleton;
+mod source;
+mod squashfs;
+mod target;
+
+use source::Source;
 
 /// What `build` was asked for.
 #[derive(Clone, Debug)]
@@ -27,6 +44,17 @@ pub struct Options {
 /// # Errors
 /// Says why nothing was built; an existing target is then as it was.
 pub fn build(options: &Options) -> Outcome<()> {
-    let _ = options;
-    Err(Failure::new("build is being written"))
+    let source = Source::open(&options.source)?;
+    let existing = target::settle(options, &source)?;
+    message::info("Starting build...");
+    let interrupts = Interrupts::hold()?;
+    if options.sandbox {
+        message::info("Creating sandbox directory...");
+        sandbox::make(options, &source, existing, &interrupts)?;
+    } else {
+        message::info("Creating SIF file...");
+        sif_file::make(options, &source, existing, &interrupts)?;
+    }
+    message::info(format!("Build complete: {}", shown(&options.target)));
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! What the commands that write files share: nothing half-written stays, whatever ends the command.
 
 pub mod interrupts;
+pub mod progress;
 pub mod staging;
 
 pub use interrupts::Interrupts;
+pub use progress::Progress;
 pub use staging::Staging;

@@ -1,0 +1,53 @@
+//! Reading the files of an ext3 image without mounting it.
+
+use crate::confined::helper::{DEBUGFS, Helper, Programs, SUBJECT};
+use crate::error::{Doing, Failure, Outcome};
+use crate::image::Ext3;
+use crate::making::{Interrupts, Progress};
+use crate::message;
+use nix::unistd::Uid;
+use std::fs::File;
+use std::path::Path;
+
+/// Copies everything in the ext3 image to `directory`, which is made. Nobody but root may give files away, so without
+/// root they are the caller's.
+///
+/// # Errors
+/// `debugfs` is missing or failed.
+pub(super) fn unpack(
+    image: &File,
+    ext3: Ext3,
+    directory: &Path,
+    programs: &Programs,
+    interrupts: &Interrupts,
+) -> Outcome<()> {
+    message::warning(
+        "From an ext3 image, hard links become copies, and device files, named pipes and extended attributes are left out",
+    );
+    std::fs::create_dir(directory).doing(|| "creating a directory for the files of the image".into())?;
+    // Its own directory as the destination: debugfs splits its commands at blanks.
+    let command = "rdump / .";
+    let subject = format!("{SUBJECT}?offset={}", ext3.window.offset);
+    let progress = Progress::of("Copying");
+    let ended = Helper::new(programs, DEBUGFS)?
+        .args(["-R", command, &subject])
+        .reads_file(image)
+        .changes(directory)
+        .working_in(directory)
+        .run(interrupts, || progress.reached(0))?;
+    drop(progress);
+    let root = Uid::effective().is_root();
+    let expected = |complaint: &String| {
+        complaint.starts_with("debugfs 1.") || (!root && complaint.contains("while changing ownership"))
+    };
+    if let Some(complaint) = ended
+        .complaints()
+        .into_iter()
+        .find(|complaint| !expected(complaint))
+    {
+        return Err(Failure::new(format!("debugfs failed: {complaint}")));
+    }
+    // What mkfs made, not what is in the container. It is kept if something was found for it.
+    let _ = std::fs::remove_dir(directory.join("lost+found"));
+    Ok(())
+}

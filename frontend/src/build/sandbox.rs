@@ -1,0 +1,111 @@
+//! A sandbox directory out of any source.
+
+use super::sif_file::directory_of;
+use super::skeleton::Skeleton;
+use super::source::{Root, Source};
+use super::{Options, ext3, squashfs};
+use crate::confined::helper::{CP, Helper};
+use crate::error::{Doing, Failure, Outcome};
+use crate::file::Existing;
+use crate::making::{Interrupts, Progress, Staging};
+use crate::message::{self, shown};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::Uid;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Makes the sandbox beside its place and then puts it there in one step.
+///
+/// # Errors
+/// Says why there is none; an existing target is then as it was.
+pub(super) fn make(
+    options: &Options,
+    source: &Source,
+    existing: Existing,
+    interrupts: &Interrupts,
+) -> Outcome<()> {
+    let target = &options.target;
+    let staging = Staging::below(directory_of(target))?;
+    let root = staging.path().join("root");
+    let programs = &options.programs;
+    match source.root {
+        Root::Directory => copy(&source.path, &root, staging.path(), options, interrupts)?,
+        Root::Squashfs(packed) => {
+            squashfs::unpack(
+                &source.file,
+                packed.window,
+                staging.path(),
+                &root,
+                &[],
+                programs,
+                interrupts,
+            )?;
+        }
+        Root::Ext3(image) => ext3::unpack(&source.file, image, &root, programs, interrupts)?,
+    }
+    let placing = || format!("creating sandbox {}", shown(target));
+    if !Uid::effective().is_root() {
+        // A sandbox is there to be written to by its owner, whatever the image said of its root.
+        let mode = root.metadata().doing(placing)?.permissions().mode();
+        std::fs::set_permissions(&root, Permissions::from_mode(mode | 0o700)).doing(placing)?;
+    }
+    Skeleton::missing_in(&root).write_into(&root, source)?;
+    File::open(&root)
+        .and_then(|root| Ok(nix::unistd::syncfs(root)?))
+        .doing(placing)?;
+    interrupts.check()?;
+    match place(&root, target, existing, staging.path()) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(Failure::new(format!("{} already exists", shown(target))));
+        }
+        placed => placed.doing(placing)?,
+    }
+    let left = staging.path().to_path_buf();
+    drop(staging);
+    if left.exists() {
+        message::warning(format!(
+            "The old {} could not be removed whole; the rest is {}",
+            shown(target),
+            shown(left)
+        ));
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path, room: &Path, options: &Options, interrupts: &Interrupts) -> Outcome<()> {
+    let progress = Progress::of("Copying");
+    Helper::new(&options.programs, CP)?
+        .args(["-a", "-T", "--"])
+        .args([from, to])
+        .reads(from)
+        .changes(room)
+        .run(interrupts, || progress.reached(0))
+        .map(drop)
+}
+
+/// Moves the finished directory to its place. What is replaced ends up in `room`.
+fn place(made: &Path, target: &Path, existing: Existing, room: &Path) -> io::Result<()> {
+    let rename = |flags| renameat2(AT_FDCWD, made, AT_FDCWD, target, flags);
+    let flags = match existing {
+        Existing::Keep => RenameFlags::RENAME_NOREPLACE,
+        Existing::Replace => RenameFlags::RENAME_EXCHANGE,
+    };
+    match (rename(flags), existing) {
+        (Ok(()), _) => Ok(()),
+        // What was to be replaced has gone meanwhile.
+        (Err(Errno::ENOENT), Existing::Replace) => Ok(rename(RenameFlags::RENAME_NOREPLACE)?),
+        // The file system knows neither way. A plain rename replaces nothing but an empty directory.
+        (Err(Errno::EINVAL | Errno::ENOSYS), Existing::Keep) => match std::fs::symlink_metadata(target) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(made, target),
+        },
+        (Err(Errno::EINVAL | Errno::ENOSYS), Existing::Replace) => {
+            std::fs::rename(target, room.join("old"))?;
+            std::fs::rename(made, target)
+        }
+        (Err(errno), _) => Err(errno.into()),
+    }
+}

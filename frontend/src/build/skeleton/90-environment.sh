@@ -1,0 +1,2 @@
+#!/bin/sh
+# The environment of this image: assignments and exports.

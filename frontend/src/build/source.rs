@@ -1,0 +1,190 @@
+//! What there is to build from.
+
+use crate::error::{Failure, Outcome};
+use crate::image::{self, Access, Ext3, Format, Image, RootContent, Squashfs};
+use crate::lock;
+use crate::message::{self, shown};
+use crate::sif::Arch;
+use nix::fcntl::OFlag;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// An opened source whose root file system was found.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The build spec as it was typed.
+    pub(super) spec: String,
+    /// Where it is: absolute, symbolic links resolved.
+    pub(super) path: PathBuf,
+    /// The image, or the directory.
+    pub(super) file: File,
+    /// Its root file system.
+    pub(super) root: Root,
+    /// What it runs on: said by a SIF, otherwise taken to be this machine's.
+    pub(super) arch: Arch,
+}
+
+/// Where the root file system of a source is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Root {
+    /// At and below the source's path.
+    Directory,
+    /// In the file.
+    Squashfs(Squashfs),
+    /// In the file, which is locked against writers.
+    Ext3(Ext3),
+}
+
+impl Source {
+    /// Opens what a build spec names.
+    ///
+    /// # Errors
+    /// It names something that this program cannot build from, or that cannot be read.
+    pub(super) fn open(spec: &OsStr) -> Outcome<Self> {
+        if let Some(transport) = transport(spec) {
+            return Err(Failure::new(format!(
+                "cannot build from {}: {transport} sources are not supported yet",
+                shown(spec)
+            ))
+            .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine"));
+        }
+        let path = Path::new(spec);
+        let image = image::open(path, Access::ReadOnly).map_err(|failure| {
+            if is_definition(path) {
+                definition_refused(path)
+            } else {
+                failure
+            }
+        })?;
+        let (root, arch) = root_of(&image)?;
+        if let Root::Ext3(ext3) = root {
+            lock::take(&image.file, &image.path, ext3.window, Access::ReadOnly)?;
+        }
+        Ok(Self {
+            spec: shown(spec),
+            path: image.path,
+            file: image.file,
+            root,
+            arch,
+        })
+    }
+}
+
+/// The transport of a reference such as `docker://alpine`.
+fn transport(spec: &OsStr) -> Option<String> {
+    let (before, _) = spec.to_str()?.split_once("://")?;
+    let is_name = !before.is_empty()
+        && before
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_name.then(|| format!("{}://", before.to_ascii_lowercase()))
+}
+
+/// Whether a file that is no image begins as a definition does, with a `Bootstrap:` line before any section.
+fn is_definition(path: &Path) -> bool {
+    const HEADER_BYTES_MAX: u64 = 4096;
+    // A path that leads to a device or a pipe must neither block nor be consumed.
+    if !path.is_file() {
+        return false;
+    }
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path);
+    let mut header = Vec::new();
+    if opened
+        .and_then(|file| file.take(HEADER_BYTES_MAX).read_to_end(&mut header))
+        .is_err()
+    {
+        return false;
+    }
+    header
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .take_while(|line| !line.starts_with(b"%"))
+        .any(|line| {
+            line.get(..10)
+                .is_some_and(|word| word.eq_ignore_ascii_case(b"bootstrap:"))
+        })
+}
+
+fn definition_refused(path: &Path) -> Failure {
+    Failure::new(format!(
+        "cannot build from {}: definition files are not supported yet",
+        shown(path)
+    ))
+    .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine")
+}
+
+fn root_of(image: &Image) -> Outcome<(Root, Arch)> {
+    let refused = |why: &str| {
+        Err(Failure::new(format!(
+            "cannot build from {}: {why}",
+            shown(&image.path)
+        )))
+    };
+    let (root, arch) = match &image.format {
+        Format::Sandbox => (Root::Directory, Arch::host()),
+        Format::Squashfs(squashfs) => (Root::Squashfs(*squashfs), Arch::host()),
+        Format::Ext3(ext3) => (Root::Ext3(*ext3), Arch::host()),
+        Format::OciSif => return refused("OCI-SIF images are not supported yet"),
+        Format::Sif(sif) => {
+            let Some(primary) = sif.primary else {
+                return refused("it has no root file system");
+            };
+            if !sif.overlays.is_empty() {
+                message::warning(format!(
+                    "The overlay in {} is not part of what is built from it",
+                    shown(&image.path)
+                ));
+            }
+            let root = match primary.content {
+                RootContent::Squashfs(squashfs) => Root::Squashfs(squashfs),
+                RootContent::Ext3(ext3) => Root::Ext3(ext3),
+                RootContent::EncryptedLuks | RootContent::EncryptedGocryptfs => {
+                    return refused("its root file system is encrypted");
+                }
+                RootContent::Other(_) => return refused("its root file system is of an unknown kind"),
+            };
+            (
+                root,
+                if primary.arch == Arch::NONE {
+                    Arch::host()
+                } else {
+                    primary.arch
+                },
+            )
+        }
+    };
+    match root {
+        Root::Ext3(ext3) if ext3.needs_recovery => Err(Failure::new(format!(
+            "cannot build from {}: its last writer died and its journal was not replayed",
+            shown(&image.path)
+        ))
+        .hint("Repair it: e2fsck -p, or use it once with --writable")),
+        root => Ok((root, arch)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_told_from_a_path() {
+        assert_eq!(
+            transport(OsStr::new("docker://alpine:latest")).as_deref(),
+            Some("docker://")
+        );
+        assert_eq!(
+            transport(OsStr::new("OCI-archive://x.tar")).as_deref(),
+            Some("oci-archive://")
+        );
+        for path in ["alpine.sif", "./a b://c", "/tmp/x", "://"] {
+            assert_eq!(transport(OsStr::new(path)), None, "{path}");
+        }
+    }
+}

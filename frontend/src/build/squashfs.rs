@@ -1,0 +1,136 @@
+//! Packing and unpacking squashfs file systems with squashfs-tools.
+
+use crate::confined::helper::{Ended, Helper, MKSQUASHFS, Programs, SUBJECT, UNSQUASHFS};
+use crate::error::{Failure, Outcome};
+use crate::image::{self, Format};
+use crate::making::{Interrupts, Progress};
+use crate::message;
+use nix::unistd::Uid;
+use protocol::Window;
+use std::fs::File;
+use std::path::Path;
+
+/// How new images are compressed. Every kernel and every tool that reads squashfs knows gzip; what that costs against the
+/// others is measured in the folder's README.
+const COMPRESSION: &str = "gzip";
+/// Most complaints of a helper that are repeated to the user.
+const COMPLAINTS_MAX: usize = 8;
+/// The exit status of unsquashfs since 4.5 when it did everything but, say, making device files.
+const UNSQUASHFS_INCOMPLETE: i32 = 2;
+
+/// Packs a directory into `image`, which is empty. Everything belongs to root unless root itself is packing.
+///
+/// # Errors
+/// `mksquashfs` is missing or failed; `target` is for messages.
+pub(super) fn pack(
+    directory: &Path,
+    image: &File,
+    target: &Path,
+    programs: &Programs,
+    interrupts: &Interrupts,
+) -> Outcome<()> {
+    mksquashfs(
+        programs,
+        directory,
+        image,
+        interrupts,
+        &["-noappend", "-comp", COMPRESSION],
+    )?;
+    match image::inspect(image, target)? {
+        Format::Squashfs(_) => Ok(()),
+        _ => Err(Failure::new("mksquashfs made something that is not a squashfs")),
+    }
+}
+
+/// Adds what is in a directory to the root of the squashfs in `image`. None of it may have a name that is there already.
+/// The root takes the owner and permissions of `directory`.
+///
+/// # Errors
+/// As [`pack`].
+pub(super) fn add(
+    directory: &Path,
+    image: &File,
+    programs: &Programs,
+    interrupts: &Interrupts,
+) -> Outcome<()> {
+    mksquashfs(programs, directory, image, interrupts, &["-no-recovery"])
+}
+
+fn mksquashfs(
+    programs: &Programs,
+    directory: &Path,
+    image: &File,
+    interrupts: &Interrupts,
+    options: &[&str],
+) -> Outcome<()> {
+    let mut helper = Helper::new(programs, MKSQUASHFS)?
+        .args([directory.as_os_str(), SUBJECT.as_ref()])
+        .args(options)
+        .args(["-no-progress"])
+        .reads(directory)
+        .changes_file(image);
+    if !Uid::effective().is_root() {
+        helper = helper.args(["-all-root"]);
+    }
+    if programs.mksquashfs_threads > 0 {
+        helper = helper.args(["-processors".into(), programs.mksquashfs_threads.to_string()]);
+    }
+    if let Some(memory) = &programs.mksquashfs_memory {
+        helper = helper.args(["-mem", memory]);
+    }
+    let progress = Progress::of("Packing");
+    let ended = helper.run(interrupts, || {
+        progress.reached(image.metadata().map_or(0, |image| image.len()))
+    })?;
+    drop(progress);
+    // It packs an unreadable file as an empty one and succeeds: that much the user must know.
+    repeat(&ended, MKSQUASHFS.name);
+    Ok(())
+}
+
+/// Unpacks the squashfs in a part of `image` to `directory`, which must not exist: all of it, or what is at and below
+/// some names. `room` is the directory that `directory` is made in.
+///
+/// # Errors
+/// `unsquashfs` is missing or failed.
+pub(super) fn unpack(
+    image: &File,
+    part: Window,
+    room: &Path,
+    directory: &Path,
+    names: &[&str],
+    programs: &Programs,
+    interrupts: &Interrupts,
+) -> Outcome<()> {
+    let mut helper = Helper::new(programs, UNSQUASHFS)?
+        .args(["-no-progress", "-offset", &part.offset.to_string(), "-dest"])
+        .args([directory.as_os_str()])
+        .reads_file(image)
+        .changes(room)
+        .tolerating(UNSQUASHFS_INCOMPLETE);
+    if !Uid::effective().is_root() {
+        helper = helper.args(["-user-xattrs"]);
+    }
+    let progress = Progress::of("Unpacking");
+    let ended = helper
+        .args([SUBJECT])
+        .args(names)
+        .run(interrupts, || progress.reached(0))?;
+    drop(progress);
+    repeat(&ended, UNSQUASHFS.name);
+    Ok(())
+}
+
+/// Repeats what a helper complained of although it succeeded.
+fn repeat(ended: &Ended, name: &str) {
+    let complaints = ended.complaints();
+    for complaint in complaints.iter().take(COMPLAINTS_MAX) {
+        message::warning(format!("{name}: {complaint}"));
+    }
+    if complaints.len() > COMPLAINTS_MAX {
+        message::warning(format!(
+            "{name}: {} more of these",
+            complaints.len() - COMPLAINTS_MAX
+        ));
+    }
+}
