@@ -1,0 +1,708 @@
+//! `lamina-init` in a container of its own: a folder with a busybox, a `/proc`, and a payload on descriptor 4. The
+//! mounts are made here; the starter has no part in these tests, which need root and an installed busybox-static.
+
+use frontend::payload::{Account, Action, Dialect, EnvironmentFile, Payload, WorkingDirectory, encode};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Makes a `/proc` for the container, starts init there, and hands over the account files that are there.
+const START: &str = r#"
+mount -t proc proc "$1/proc" || exit 99
+for n in 5 6 7; do [ ! -e "$2/fd$n" ] || eval "exec $n<\"\$2/fd$n\""; done
+exec chroot "$1" /lamina-init 4<"$2/payload"
+"#;
+/// What the images of the incumbents bring along, cut down to what it does.
+const BASE: &str = r#"#!/bin/sh
+if [ -z "${LD_LIBRARY_PATH:-}" ]; then
+    LD_LIBRARY_PATH="/.singularity.d/libs"
+else
+    LD_LIBRARY_PATH="$LD_LIBRARY_PATH:/.singularity.d/libs"
+fi
+if [ -z "${PS1:-}" ]; then
+    PS1="Image> "
+fi
+export LD_LIBRARY_PATH PS1
+"#;
+const APPLETS: [&str; 7] = ["sh", "env", "true", "cat", "id", "ls", "grep"];
+
+/// A folder that is a container, and what goes in.
+struct Container {
+    folder: PathBuf,
+    payload: Payload,
+}
+
+/// What came out.
+struct Outcome {
+    status: std::process::ExitStatus,
+    output: String,
+    errors: String,
+}
+
+impl Container {
+    /// A container without a shell or any other program.
+    fn bare() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "lamina-init-{}-{}",
+            std::process::id(),
+            MADE.fetch_add(1, Ordering::Relaxed)
+        );
+        let folder = std::env::temp_dir().join(name);
+        let container = Self {
+            folder,
+            payload: payload(),
+        };
+        for directory in ["bin", "etc", "proc", "home/ann", ".singularity.d/env", "lib64"] {
+            fs::create_dir_all(container.root().join(directory)).expect("a folder");
+        }
+        fs::copy(
+            env!("CARGO_BIN_EXE_lamina-init"),
+            container.root().join("lamina-init"),
+        )
+        .expect("init is built");
+        container.copy_libraries();
+        container
+    }
+
+    /// A container with a busybox.
+    fn new() -> Self {
+        let container = Self::bare();
+        fs::copy("/bin/busybox", container.root().join("bin/busybox")).expect("busybox-static is installed");
+        for applet in APPLETS {
+            symlink("busybox", container.root().join("bin").join(applet)).expect("a link");
+        }
+        container
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// The development build of init needs the C library.
+    fn copy_libraries(&self) {
+        let listed = Command::new("ldd")
+            .arg(env!("CARGO_BIN_EXE_lamina-init"))
+            .output()
+            .expect("ldd");
+        for path in String::from_utf8_lossy(&listed.stdout)
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+        {
+            let copy = self.root().join(path.trim_start_matches('/'));
+            fs::create_dir_all(copy.parent().expect("a library is in a folder")).expect("a folder");
+            fs::copy(path, copy).expect("a library");
+        }
+    }
+
+    fn file(self, path: &str, text: &str) -> Self {
+        let place = self.root().join(path.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().expect("a file is in a folder")).expect("a folder");
+        fs::write(&place, text).expect("a file");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("its mode");
+        self
+    }
+
+    /// An environment script of the image.
+    fn script(self, name: &str, text: &str) -> Self {
+        self.file(&format!(".singularity.d/env/{name}"), text)
+    }
+
+    /// An account file: the original on its descriptor, an empty one in its place.
+    fn account_file(self, descriptor: u8, place: &str, original: &str) -> Self {
+        fs::write(self.folder.join(format!("fd{descriptor}")), original).expect("a file");
+        self.file(place, "")
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Payload)) -> Self {
+        change(&mut self.payload);
+        self
+    }
+
+    fn exec(self, command: &[&str]) -> Outcome {
+        let command = command.iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.with(|payload| payload.action = Action::Exec(command)).run()
+    }
+
+    fn run(&self) -> Outcome {
+        self.run_with(&["--mount"])
+    }
+
+    fn run_with(&self, namespaces: &[&str]) -> Outcome {
+        fs::write(
+            self.folder.join("payload"),
+            encode(&self.payload).expect("a payload"),
+        )
+        .expect("a file");
+        let output = Command::new("unshare")
+            .args(namespaces)
+            .args(["--propagation", "private", "/bin/sh", "-c", START, "sh"])
+            .args([&self.root(), &self.folder])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("OF_THE_HOST", "must not be seen")
+            .stdin(Stdio::null())
+            .output()
+            .expect("unshare");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Outcome {
+            status: output.status,
+            output: text(&output.stdout),
+            errors: text(&output.stderr),
+        }
+    }
+
+    /// The environment the program starts with.
+    fn environment(self) -> BTreeMap<String, String> {
+        let outcome = self.exec(&["/bin/env"]);
+        outcome.assert(0, "");
+        outcome.variables()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Outcome {
+    #[track_caller]
+    fn assert(&self, status: i32, errors: &str) -> &Self {
+        assert_eq!(self.errors, errors);
+        assert_eq!(self.status.code(), Some(status), "{:?}", self.status.signal());
+        self
+    }
+
+    fn variables(&self) -> BTreeMap<String, String> {
+        let pairs = self.output.lines().filter_map(|line| line.split_once('='));
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+}
+
+fn payload() -> Payload {
+    Payload {
+        action: Action::Exec(vec![b"/bin/true".into()]),
+        dialect: Dialect::Singularity,
+        image: b"/images/my tool.sif".into(),
+        environment: vec![
+            (b"EDITOR".into(), b"vi".into()),
+            (b"TERM".into(), b"xterm".into()),
+        ],
+        environment_files: Vec::new(),
+        overrides: Vec::new(),
+        no_eval: false,
+        clean: false,
+        binds: b"/data:/data".into(),
+        home: b"/home/ann".into(),
+        working_directory: WorkingDirectory {
+            required: None,
+            candidates: vec![b"/nowhere".into(), b"/home/ann".into()],
+        },
+        umask: 0o027,
+        blocked_signals: Vec::new(),
+        ignored_signals: Vec::new(),
+        account: None,
+        hostname: None,
+        shim: false,
+        message_level: 1,
+        colour: true,
+    }
+}
+
+fn set(name: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
+    (name.into(), value.into())
+}
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_program_starts_with_the_documented_environment_and_nothing_else() {
+    let image = "/images/my tool.sif";
+    let expected = variables(&[
+        ("EDITOR", "vi"),
+        ("TERM", "xterm"),
+        ("HOME", "/home/ann"),
+        ("PWD", "/home/ann"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
+        ("LD_LIBRARY_PATH", "/.singularity.d/libs"),
+        ("PS1", "Singularity> "),
+        ("PROMPT_COMMAND", "PS1=\"Singularity> \"; unset PROMPT_COMMAND"),
+        ("SINGULARITY_CONTAINER", image),
+        ("APPTAINER_CONTAINER", image),
+        ("SINGULARITY_NAME", "my tool.sif"),
+        ("APPTAINER_NAME", "my tool.sif"),
+        ("SINGULARITY_COMMAND", "exec"),
+        ("APPTAINER_COMMAND", "exec"),
+        ("SINGULARITY_BIND", "/data:/data"),
+        ("APPTAINER_BIND", "/data:/data"),
+        ("SINGULARITY_ENVIRONMENT", "/.singularity.d/env/91-environment.sh"),
+        ("APPTAINER_ENVIRONMENT", "/.singularity.d/env/91-environment.sh"),
+    ]);
+    assert_eq!(Container::new().environment(), expected);
+}
+
+#[test]
+fn the_image_overrides_the_host_and_the_user_overrides_the_image() {
+    let got = Container::new()
+        .script(
+            "10-docker2singularity.sh",
+            "#!/bin/sh\nexport PATH=\"/opt/bin:/usr/bin\"\nexport LANG=\"${LANG:-\"de_DE\"}\"\n",
+        )
+        .script(
+            "90-environment.sh",
+            "#!/bin/sh\nA=image; B=image; C=image\nexport A B C\nexport SEEN=$EDITOR\n",
+        )
+        .script("99-base.sh", BASE)
+        .with(|payload| {
+            payload.environment = vec![
+                set("A", "host"),
+                set("B", "host"),
+                set("D", "host"),
+                set("LANG", "host"),
+            ];
+            payload.overrides = vec![set("B", "user"), set("E", "$A-$HOME"), set("B", "later $B")];
+        })
+        .environment();
+    let expect = [
+        ("A", "image"),
+        ("B", "later user"),
+        ("C", "image"),
+        ("D", "host"),
+        ("E", "image-/home/ann"),
+        ("SEEN", ""),
+        ("LANG", "de_DE"),
+        (
+            "PATH",
+            "/opt/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin",
+        ),
+        ("PS1", "Image> "),
+        ("LD_LIBRARY_PATH", "/.singularity.d/libs"),
+    ];
+    for (name, value) in expect {
+        assert_eq!(got.get(name).map(String::as_str), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn the_users_path_comes_last_and_the_hosts_libraries_stay() {
+    let with = |overrides: Vec<(Vec<u8>, Vec<u8>)>| {
+        Container::new()
+            .script("90-environment.sh", "export PATH=/opt/bin:$PATH\n")
+            .script("99-base.sh", BASE)
+            .script("99-runtimevars.sh", "PATH=/must/not/be/run\n")
+            .with(|payload| payload.overrides = overrides)
+            .environment()
+    };
+    let default = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(with(vec![])["PATH"], default);
+    let both = with(vec![set("PREPEND_PATH", "/first"), set("APPEND_PATH", "/last")]);
+    assert_eq!(both["PATH"], format!("/first:{default}:/last"));
+    assert!(!both.contains_key("PREPEND_PATH") && !both.contains_key("SING_USER_DEFINED_PREPEND_PATH"));
+    assert_eq!(
+        with(vec![set("PATH", "/only"), set("APPEND_PATH", "/last")])["PATH"],
+        "/only"
+    );
+    assert_eq!(
+        with(vec![set("PATH", "/mine:$PATH")])["PATH"],
+        format!("/mine:{default}")
+    );
+    assert_eq!(
+        with(vec![set("LD_LIBRARY_PATH", "/mine")])["LD_LIBRARY_PATH"],
+        "/mine:/.singularity.d/libs"
+    );
+    assert_eq!(
+        with(vec![set("PS1", "me> ")])["PROMPT_COMMAND"],
+        "PS1=\"me> \"; unset PROMPT_COMMAND"
+    );
+}
+
+#[test]
+fn values_are_evaluated_once_and_not_at_all_without_evaluation() {
+    let values = vec![
+        set("A", "it's $HOME \"here\""),
+        set("B", "\\$HOME"),
+        set("C", "${open"),
+        set("D", "$(echo sub)"),
+    ];
+    let evaluated = Container::new()
+        .with(|payload| payload.overrides = values.clone())
+        .environment();
+    assert_eq!(evaluated["A"], "it's /home/ann \"here\"");
+    assert_eq!(evaluated["B"], "$HOME");
+    assert_eq!(evaluated["C"], "${open");
+    assert_eq!(evaluated["D"], "sub");
+    let plain = Container::new()
+        .with(|payload| {
+            payload.overrides = values;
+            payload.no_eval = true;
+        })
+        .environment();
+    assert_eq!(plain["A"], "it's $HOME \"here\"");
+    assert_eq!(plain["B"], "\\$HOME");
+    assert_eq!(plain["D"], "$(echo sub)");
+    assert_eq!(plain["SINGULARITY_NO_EVAL"], "1");
+}
+
+#[test]
+fn an_environment_file_is_a_script_of_assignments_below_the_single_variables() {
+    let got = Container::new()
+        .with(|payload| {
+            let file = |content: &str| EnvironmentFile {
+                name: b"my.env".into(),
+                content: content.into(),
+            };
+            payload.environment_files = vec![
+                file("A=1\nB='two words' # not this\nC=\"$EDITOR $A\"\nPATH=/from/file\nD='$HOME'\n"),
+                file("A=second\n"),
+            ];
+            payload.overrides = vec![set("B", "single")];
+        })
+        .environment();
+    for (name, value) in [
+        ("A", "second"),
+        ("B", "single"),
+        ("C", "vi 1"),
+        ("PATH", "/from/file"),
+        ("D", "$HOME"),
+    ] {
+        assert_eq!(got[name], value, "{name}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_over_the_hosts_is_gone() {
+    let got = Container::new()
+        .with(|payload| {
+            payload.environment = vec![set("A", "host"), set("EMPTY", "")];
+            payload.overrides = vec![set("A", ""), set("NEW", "")];
+        })
+        .environment();
+    assert!(!got.contains_key("A"));
+    assert_eq!((got["EMPTY"].as_str(), got["NEW"].as_str()), ("", ""));
+}
+
+#[test]
+fn a_clean_environment_speaks_no_language() {
+    let clean =
+        |container: Container| container.with(|payload| payload.clean = true).environment()["LANG"].clone();
+    assert_eq!(clean(Container::new()), "C");
+    assert_eq!(
+        clean(Container::new().script("90-environment.sh", "export LANG=fr_FR\n")),
+        "fr_FR"
+    );
+}
+
+#[test]
+fn home_cannot_be_overridden() {
+    let container = Container::new().with(|payload| payload.overrides = vec![set("HOME", "/root")]);
+    let outcome = container.exec(&["/bin/env"]);
+    outcome.assert(
+        0,
+        "WARNING: Overriding HOME environment variable with SINGULARITYENV_HOME is not permitted\n",
+    );
+    assert_eq!(outcome.variables()["HOME"], "/home/ann");
+}
+
+#[test]
+fn an_image_without_a_folder_of_scripts_has_one_script() {
+    let container = Container::new().file("environment", "export OLD=1\nPATH=/old\n");
+    fs::remove_dir(container.root().join(".singularity.d/env")).expect("an empty folder");
+    let got = container
+        .with(|payload| payload.overrides = vec![set("NEW", "$OLD")])
+        .environment();
+    assert_eq!(
+        got["PATH"],
+        "/old:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    );
+    assert_eq!((got["OLD"].as_str(), got["NEW"].as_str()), ("1", "1"));
+}
+
+#[test]
+fn a_script_that_needs_a_real_shell_gets_the_images() {
+    let container = Container::new()
+        .script(
+            "90-environment.sh",
+            "echo hidden\nexport A=$(id -u | cat) B='two\nlines' C=$1\nlater() { D=4; }\n",
+        )
+        .script("95-more.sh", "later; export D; E=not\n")
+        .script("99-base.sh", BASE)
+        .with(|payload| payload.overrides = vec![set("F", "$D")]);
+    let outcome = container.exec(&[
+        "/bin/sh",
+        "-c",
+        "echo \"$A|$B|$C|$D|$E|$F|$EDITOR|$SHLVL|$OLDPWD\"",
+    ]);
+    outcome.assert(0, "");
+    assert_eq!(outcome.output, "hidden\n0|two\nlines|/bin/sh|4||4|vi|1|\n");
+}
+
+#[test]
+fn a_script_that_needs_a_real_shell_in_an_image_without_one_is_named() {
+    let container = Container::new()
+        .script("80-first.sh", "export A=1\nls -l\nexport B=1\n")
+        .script("90-environment.sh", "export C=1\n");
+    fs::remove_file(container.root().join("bin/sh")).expect("a link");
+    let outcome = container
+        .with(|payload| payload.overrides = vec![set("D", "$(id)")])
+        .exec(&["/bin/env"]);
+    outcome.assert(
+        0,
+        "WARNING: /.singularity.d/env/80-first.sh uses the command ls, which needs a shell that the image does not have; \
+         what follows it there is left out\n",
+    );
+    let got = outcome.variables();
+    assert_eq!((got.get("A"), got.get("B")), (Some(&"1".to_owned()), None));
+    assert_eq!((got["C"].as_str(), got["D"].as_str()), ("1", "$(id)"));
+}
+
+#[test]
+fn a_script_that_exits_ends_the_run_with_its_status() {
+    let stock = "echo \"Could not locate the container application\"\nexit 1\n";
+    let outcome = Container::new().script("95-apps.sh", stock).exec(&["/bin/true"]);
+    outcome.assert(1, "");
+    assert_eq!(outcome.output, "Could not locate the container application\n");
+    let foreign = format!("A=$(id)\n{stock}");
+    let outcome = Container::new()
+        .script("95-apps.sh", &foreign)
+        .exec(&["/bin/true"]);
+    outcome.assert(1, "");
+    assert_eq!(outcome.output, "Could not locate the container application\n");
+}
+
+#[test]
+fn commands_that_are_not_there_fail_in_the_incumbents_words() {
+    let fatal = |command: &str, message: &str| {
+        let container = Container::new()
+            .file("data", "#!/bin/sh\n")
+            .file("no-interpreter", "#!/nowhere/python\n")
+            .file("folder/file", "");
+        fs::set_permissions(container.root().join("data"), fs::Permissions::from_mode(0o644))
+            .expect("a mode");
+        let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0".to_vec();
+        elf.resize(64, 0);
+        fs::write(container.root().join("foreign"), elf).expect("a file");
+        fs::set_permissions(
+            container.root().join("foreign"),
+            fs::Permissions::from_mode(0o755),
+        )
+        .expect("a mode");
+        container
+            .exec(&[command])
+            .assert(255, &format!("FATAL:   {message}\n"));
+    };
+    fatal("foo", "\"foo\": executable file not found in $PATH");
+    fatal("", "\"\": executable file not found in $PATH");
+    fatal("/x", "stat /x: no such file or directory");
+    fatal("./x", "stat /home/ann/x: no such file or directory");
+    fatal("/data/x", "stat /data/x: not a directory");
+    fatal("/data", "/data: permission denied");
+    fatal("/folder", "/folder: is a directory");
+    fatal(
+        "/no-interpreter",
+        "exec /no-interpreter failed: a shared library is likely missing in the image",
+    );
+    #[cfg(target_arch = "x86_64")]
+    fatal("/foreign", "image targets 'arm64', cannot run on 'amd64'");
+}
+
+#[test]
+fn a_command_is_searched_for_in_the_containers_path_and_keeps_its_status() {
+    let container = Container::new()
+        .file("opt/tool", "#!/bin/sh\necho \"tool $0 $*\"\nexit 7\n")
+        .with(|payload| payload.overrides = vec![set("PATH", "/nowhere:/opt:/bin")]);
+    let outcome = container.exec(&["tool", "a b", "c"]);
+    outcome.assert(7, "");
+    assert_eq!(outcome.output, "tool /opt/tool a b c\n");
+}
+
+#[test]
+fn a_script_without_an_interpreter_line_runs_in_the_images_shell() {
+    let outcome = Container::new()
+        .file("tool", "echo \"$0 $1\"\n")
+        .exec(&["/tool", "x y"]);
+    outcome.assert(0, "");
+    assert_eq!(outcome.output, "/tool x y\n");
+}
+
+#[test]
+fn run_takes_the_runscript_then_the_old_one_then_a_shell() {
+    let run = |container: Container| {
+        container
+            .with(|payload| payload.action = Action::Run(vec![b"-c".into(), b"echo shell".into()]))
+            .run()
+    };
+    let both = Container::new()
+        .file("singularity", "#!/bin/sh\necho old \"$@\"\n")
+        .file(".singularity.d/runscript", "#!/bin/sh\necho new \"$@\"\n");
+    assert_eq!(run(both).assert(0, "").output, "new -c echo shell\n");
+    let old = Container::new().file("singularity", "#!/bin/sh\necho old \"$@\"\n");
+    assert_eq!(run(old).assert(0, "").output, "old -c echo shell\n");
+    let none = run(Container::new());
+    none.assert(0, "INFO:    No runscript found in container, executing /bin/sh\n");
+    assert_eq!(none.output, "shell\n");
+    run(Container::bare()).assert(
+        1,
+        "ERROR:   No runscript and no /bin/sh executable found in container, aborting\n",
+    );
+}
+
+#[test]
+fn shell_takes_the_users_then_bash_then_sh() {
+    let shell = |container: Container, wanted: Option<&str>| {
+        let arguments = vec![b"-c".to_vec(), b"echo $0 $SHELL $SINGULARITY_SHELL".to_vec()];
+        let wanted = wanted.map(|wanted| wanted.as_bytes().to_vec());
+        container
+            .with(|payload| payload.action = Action::Shell(wanted, arguments))
+            .run()
+    };
+    let bash = || Container::new().file("bin/bash", "#!/bin/sh\necho bash \"$@\"\n");
+    assert_eq!(
+        shell(Container::new(), None).assert(0, "").output,
+        "/bin/sh /bin/sh\n"
+    );
+    assert_eq!(
+        shell(bash(), None).assert(0, "").output,
+        "bash --norc -c echo $0 $SHELL $SINGULARITY_SHELL\n"
+    );
+    let own = bash().file("opt/fish", "#!/bin/sh\necho fish $SINGULARITY_SHELL\n");
+    assert_eq!(
+        shell(own, Some("/opt/fish")).assert(0, "").output,
+        "fish /opt/fish\n"
+    );
+    shell(Container::bare(), None).assert(1, "ERROR:   /bin/sh does not exist in container\n");
+}
+
+#[test]
+fn test_runs_the_test_script_and_a_missing_one_is_a_success() {
+    let test = |container: Container| {
+        container
+            .with(|payload| payload.action = Action::Test(vec![]))
+            .run()
+    };
+    let container = Container::new().file(".singularity.d/test", "#!/bin/sh\necho tested\nexit 3\n");
+    assert_eq!(test(container).assert(3, "").output, "tested\n");
+    test(Container::new()).assert(0, "INFO:    No test script found in container, exiting\n");
+}
+
+#[test]
+fn the_program_starts_where_it_should() {
+    let pwd = |container: Container| container.exec(&["/bin/sh", "-c", "pwd; echo $PWD; umask"]);
+    assert_eq!(
+        pwd(Container::new()).assert(0, "").output,
+        "/home/ann\n/home/ann\n0027\n"
+    );
+    let root = Container::new().with(|payload| payload.working_directory.candidates.clear());
+    assert_eq!(pwd(root).assert(0, "").output, "/\n/\n0027\n");
+    let required = |directory: &str| {
+        let directory = directory.as_bytes().to_vec();
+        Container::new().with(|payload| payload.working_directory.required = Some(directory))
+    };
+    assert_eq!(pwd(required("/etc")).assert(0, "").output, "/etc\n/etc\n0027\n");
+    pwd(required("/nowhere")).assert(
+        255,
+        "FATAL:   failed to set working directory: chdir /nowhere: no such file or directory\n",
+    );
+    let apptainer = Container::new().with(|payload| payload.dialect = Dialect::Apptainer);
+    pwd(apptainer).assert(
+        0,
+        "WARNING: Error changing the container working directory. Using '/home/ann' instead: \
+         chdir /nowhere: no such file or directory\n",
+    );
+}
+
+#[test]
+fn the_caller_is_written_into_the_account_files() {
+    let account = Account {
+        name: b"ann".into(),
+        uid: 1234,
+        gid: 100,
+        gecos: b"Ann".into(),
+        home: b"/home/ann".into(),
+        shell: b"/bin/zsh".into(),
+        groups: vec![(b"users".into(), 100)],
+    };
+    let container = Container::new()
+        .account_file(5, "etc/passwd", "root:x:0:0::/root:/bin/sh")
+        .account_file(6, "etc/group", "root:x:0:\n")
+        .account_file(7, "etc/hostname", "of the image\n")
+        .with(|payload| {
+            payload.account = Some(account.clone());
+            payload.hostname = Some(b"node1".into());
+        });
+    let outcome = container.exec(&["/bin/cat", "/etc/passwd", "/etc/group", "/etc/hostname"]);
+    outcome.assert(0, "");
+    assert_eq!(
+        outcome.output,
+        "root:x:0:0::/root:/bin/sh\nann:x:1234:100:Ann:/home/ann:/bin/zsh\nroot:x:0:\nusers:x:100:ann\nnode1\n"
+    );
+    let container = Container::new()
+        .account_file(6, "etc/group", "")
+        .file("etc/group", "not empty\n")
+        .with(|payload| payload.account = Some(account));
+    let outcome = container.exec(&["/bin/cat", "/etc/group"]);
+    outcome.assert(
+        0,
+        "WARNING: passwd file doesn't exist in container, not updating\n",
+    );
+    assert_eq!(outcome.output, "not empty\n");
+}
+
+#[test]
+fn the_program_inherits_no_descriptor_of_ours_and_the_signals_of_the_caller() {
+    let container = Container::new().with(|payload| {
+        payload.blocked_signals = vec![libc_usr2(), 40];
+        payload.ignored_signals = vec![1, 13];
+    });
+    let script = "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status";
+    let outcome = container.exec(&["/bin/sh", "-c", script]);
+    outcome.assert(0, "");
+    let mut lines = outcome.output.lines();
+    // The last one is the listing's own.
+    assert_eq!(lines.by_ref().take(4).collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        ["SigBlk:\t0000008000000800", "SigIgn:\t0000000000001001"]
+    );
+}
+
+/// `SIGUSR2` on every machine this runs on.
+fn libc_usr2() -> i32 {
+    12
+}
+
+#[test]
+fn a_payload_that_is_none_is_refused() {
+    let container = Container::new();
+    let payload = encode(&container.payload).expect("a payload");
+    for bytes in [
+        &payload[..payload.len() - 1],
+        &[],
+        &[0xff; 64],
+        &[&payload[..], b"more"].concat()[..],
+    ] {
+        let place = container.folder.join("payload");
+        fs::write(&place, bytes).expect("a file");
+        let output = Command::new("sh")
+            .args(["-c", "exec \"$0\" 4<\"$1\""])
+            .args([Path::new(env!("CARGO_BIN_EXE_lamina-init")), &place])
+            .output()
+            .expect("a shell");
+        assert_eq!(output.status.code(), Some(255));
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("FATAL:   while reading the payload"));
+    }
+}
