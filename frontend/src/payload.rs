@@ -24,11 +24,14 @@ pub struct Payload {
     /// The variables every program in the container starts from, filtered by the frontend: imported host variables,
     /// or only the few that `--cleanenv` keeps.
     pub environment: Vec<(Text, Text)>,
-    /// The contents of the `--env-file` files, in order: shell assignments, the later one wins.
+    /// Variables asked for by `SINGULARITYENV_*` and `APPTAINERENV_*`, by their name in the container, in rising
+    /// precedence.
+    pub prefixed: Vec<(Text, Text)>,
+    /// The contents of the `--env-file` files, in order: shell assignments, the later one wins. They overrule
+    /// [`Payload::prefixed`].
     pub environment_files: Vec<EnvironmentFile>,
-    /// Variables asked for by `SINGULARITYENV_*`, `APPTAINERENV_*` and `--env`, by their name in the container, in
-    /// rising precedence.
-    pub overrides: Vec<(Text, Text)>,
+    /// Variables asked for by `--env`, in order. They overrule everything else.
+    pub typed: Vec<(Text, Text)>,
     /// `--no-eval`: values are taken as they are, not evaluated in double quotes.
     pub no_eval: bool,
     /// `--cleanenv`: `LANG` becomes `C`.

@@ -67,8 +67,10 @@ pub struct Intent {
     pub environment: Vec<(Text, Text)>,
     /// `--env-file`, read.
     pub environment_files: Vec<EnvironmentFile>,
-    /// Variables asked for, in rising precedence.
-    pub overrides: Vec<(Text, Text)>,
+    /// Variables asked for by prefixed variables of the host, in rising precedence.
+    pub prefixed: Vec<(Text, Text)>,
+    /// `--env`, in order.
+    pub typed: Vec<(Text, Text)>,
     /// `--dry-run`
     pub dry_run: Option<DryRun>,
 }
@@ -194,7 +196,8 @@ impl Intent {
             no_umask: given.is_on("no-umask"),
             no_init: given.is_on("no-init"),
             environment: variables::imported(host, given.is_on("cleanenv"), given.all("no-env")),
-            overrides: variables::overrides(host, given.all("env"), &environment_files)?,
+            prefixed: variables::prefixed(host),
+            typed: variables::typed(given.all("env"), &environment_files)?,
             environment_files,
             dry_run: match (given.is_on("dry-run"), given.is_on("json")) {
                 (false, _) => None,

@@ -57,37 +57,37 @@ fn is_identifier(name: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
-/// `SINGULARITYENV_*` and `APPTAINERENV_*` (the preferred prefix wins), then `--env`.
-///
-/// # Errors
-/// An `--env` that is not `NAME=VALUE`.
-pub(super) fn overrides(
-    host: &Environment,
-    typed: &[OsString],
-    files: &[EnvironmentFile],
-) -> Outcome<Vec<(Text, Text)>> {
-    let mut overrides = Vec::new();
+/// `SINGULARITYENV_*` and `APPTAINERENV_*`; the preferred prefix comes last and so wins.
+pub(super) fn prefixed(host: &Environment) -> Vec<(Text, Text)> {
+    let mut found = Vec::new();
     for prefix in host.prefixes().iter().rev() {
         let prefix = format!("{prefix}ENV_");
         for (variable, value) in host.variables() {
-            let Some(name) = variable.as_bytes().strip_prefix(prefix.as_bytes()) else {
-                continue;
-            };
-            if is_identifier(name) {
-                overrides.push((name.to_vec(), value.as_bytes().to_vec()));
+            let name = variable.as_bytes().strip_prefix(prefix.as_bytes());
+            if let Some(name) = name.filter(|name| is_identifier(name)) {
+                found.push((name.to_vec(), value.as_bytes().to_vec()));
             }
         }
     }
-    for item in typed {
+    found
+}
+
+/// `--env`
+///
+/// # Errors
+/// An item that is not `NAME=VALUE`.
+pub(super) fn typed(items: &[OsString], files: &[EnvironmentFile]) -> Outcome<Vec<(Text, Text)>> {
+    let mut found = Vec::new();
+    for item in items {
         for (name, value) in assignments(item)? {
             if files.iter().any(|file| sets(&file.content, &name)) {
                 let name = shown(OsStr::from_bytes(&name));
                 message::warning(format!("--env {name} overrides the value of an environment file"));
             }
-            overrides.push((name, value));
+            found.push((name, value));
         }
     }
-    Ok(overrides)
+    Ok(found)
 }
 
 /// `A=1,B=2`. An item without `=` belongs to the value before it, which had a comma in it.
@@ -209,17 +209,23 @@ mod tests {
     }
 
     #[test]
-    fn typed_variables_come_after_prefixed_ones_and_the_preferred_prefix_after_the_other() {
-        let host = host(&[("SINGULARITYENV_X", "s"), ("APPTAINERENV_X", "a")]);
-        let values: Vec<_> = overrides(&host, &["X=t,y,Z=1".into()], &[])
-            .unwrap()
-            .into_iter()
-            .map(|(_, value)| value)
-            .collect();
+    fn of_two_prefixes_the_preferred_one_comes_last() {
+        let host = host(&[
+            ("SINGULARITYENV_X", "s"),
+            ("APPTAINERENV_X", "a"),
+            ("SINGULARITYENV_", "no name"),
+        ]);
+        let values: Vec<_> = prefixed(&host).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, [b"a".to_vec(), b"s".to_vec()]);
+    }
+
+    #[test]
+    fn typed_variables_may_have_commas_in_their_values() {
+        let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         assert_eq!(
-            values,
-            [b"a".to_vec(), b"s".to_vec(), b"t,y".to_vec(), b"1".to_vec()]
+            typed(&["X=t,y,Z=1".into()], &[]).unwrap(),
+            [pair("X", "t,y"), pair("Z", "1")]
         );
-        assert!(overrides(&host, &["novalue".into()], &[]).is_err());
+        assert!(typed(&["novalue".into()], &[]).is_err());
     }
 }

@@ -74,9 +74,17 @@ fn seen_by_scripts(payload: &Payload, imported: &Environment, directory: &[u8]) 
     start
 }
 
-/// What the user wants: the environment files, then the variables given one by one.
+/// What the user wants: prefixed variables of the host, then the environment files, then `--env`.
 fn wishes(payload: &Payload, imported: &Environment) -> Result<Vec<Wish>, Ending> {
-    let mut wishes = Vec::new();
+    let given = |variables: &[(Text, Text)]| -> Vec<Wish> {
+        let wish = |(name, value): &(Text, Text)| Wish {
+            name: name.clone(),
+            value: value.clone(),
+            evaluated: !payload.no_eval,
+        };
+        variables.iter().map(wish).collect()
+    };
+    let mut wishes = given(&payload.prefixed);
     for file in &payload.environment_files {
         for (name, value) in evaluate_file(file, payload, imported)? {
             wishes.push(Wish {
@@ -86,13 +94,7 @@ fn wishes(payload: &Payload, imported: &Environment) -> Result<Vec<Wish>, Ending
             });
         }
     }
-    for (name, value) in &payload.overrides {
-        wishes.push(Wish {
-            name: name.clone(),
-            value: value.clone(),
-            evaluated: !payload.no_eval,
-        });
-    }
+    wishes.extend(given(&payload.typed));
     let prefix = match payload.dialect {
         Dialect::Singularity => "SINGULARITYENV_",
         Dialect::Apptainer => "APPTAINERENV_",
