@@ -7,6 +7,7 @@ use frontend::image::{self, Access, Format, SifImage};
 use frontend::lock;
 use frontend::overlay::{self, CreateOptions, ImageCreateError, ImageCreateOptions};
 use frontend::sif::{Extra, FsType, PartitionType};
+use frontend::sys::signal::{Disposition, set_disposition};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -438,6 +439,21 @@ fn interrupted_it_tidies_up_and_then_dies_by_the_signal() {
     );
     assert_eq!(place.names(), ["bin"]);
     assert!(helpers.into_iter().all(is_gone));
+}
+
+#[test]
+fn a_caller_that_ignores_its_children_and_hangups_gets_its_image() {
+    let place = Place::new();
+    let target = place.join("overlay.img");
+    let child = elsewhere(|| {
+        for signal in [Signal::SIGCHLD, Signal::SIGHUP] {
+            set_disposition(signal as i32, Disposition::Ignore).unwrap();
+        }
+        kill(nix::unistd::Pid::this(), Signal::SIGHUP).unwrap();
+        overlay::create(&options(&target))
+    });
+    assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+    assert!(target.exists());
 }
 
 #[test]

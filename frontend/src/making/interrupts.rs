@@ -2,6 +2,7 @@
 
 use crate::error::{Doing, Failure, Outcome};
 use crate::sys::dispositions::ignored_signals;
+use crate::sys::signal::{Disposition, set_disposition};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -27,6 +28,8 @@ impl Interrupts {
     pub fn hold() -> Outcome<Self> {
         let holding = || "preparing for interruptions".to_string();
         let before = SigSet::thread_get_mask().doing(holding)?;
+        // Inherited so from some daemons, it would have the kernel forget how helper programs ended.
+        set_disposition(Signal::SIGCHLD as i32, Disposition::Default).doing(holding)?;
         let ignored = ignored_signals();
         let held: SigSet = ASKING
             .into_iter()
