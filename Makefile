@@ -6,7 +6,7 @@ DESTDIR    ?=
 TARGET     ?= $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PREFIX SYSCONFDIR DESTDIR TARGET
 
-.PHONY: build demo install uninstall check test clean help
+.PHONY: build demo install uninstall check test bench clean help
 
 build: ## compile the release for PREFIX and SYSCONFDIR
 	packaging/build
@@ -25,6 +25,9 @@ check: ## format, lints, documentation
 
 test: ## build, install into a prefix of its own, run every test
 	packaging/test
+
+bench: ## the same, but measure starts against a C program that makes the same mounts
+	packaging/test bench
 
 clean: ## remove everything that was built
 	packaging/build clean

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// The prefix that `packaging/test` builds for.
 const PREFIX: &str = "/opt/lamina-test";
+/// The variable that names another installation to look at.
+const PREFIX_VARIABLE: &str = "LAMINA_TEST_PREFIX";
 
 /// Paths of the installed product.
 #[derive(Debug)]
@@ -18,12 +20,14 @@ pub fn installed() -> Installed {
         Uid::effective().is_root(),
         "end-to-end tests become other users and must be started as root"
     );
+    let prefix = std::env::var_os(PREFIX_VARIABLE).unwrap_or_else(|| PREFIX.into());
     let installed = Installed {
-        prefix: PREFIX.into(),
+        prefix: prefix.into(),
     };
     assert!(
         installed.lamina().exists(),
-        "nothing is installed in {PREFIX}: run `packaging/test up` first"
+        "nothing is installed in {}: run `packaging/test up` first",
+        installed.prefix.display()
     );
     installed
 }
