@@ -19,6 +19,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const HOST_LIBRARIES: &str = "/.singularity.d/libs";
 /// The variables about the container carry the names of both incumbents.
 const PREFIXES: [&str; 2] = ["SINGULARITY_", "APPTAINER_"];
+/// The prompt of each [`Dialect`], in order.
+const PROMPTS: [&str; 2] = ["Singularity> ", "Apptainer> "];
 /// Variables that only options of the command line decide.
 const FIXED: [&[u8]; 5] = [
     b"HOME",
@@ -155,14 +157,10 @@ fn restore(environment: &mut Environment, imported: &Environment) {
 /// Adds what is the same whatever the image and the user said.
 fn finish(environment: &mut Environment, payload: &Payload, directory: &[u8]) {
     let empty = |environment: &Environment, name: &str| environment.get(name).is_none_or(<[u8]>::is_empty);
-    if empty(environment, "PS1") {
-        environment.set(
-            "PS1",
-            match payload.dialect {
-                Dialect::Singularity => "Singularity> ",
-                Dialect::Apptainer => "Apptainer> ",
-            },
-        );
+    let prompt = environment.get("PS1").unwrap_or_default();
+    // An image carries the prompt of the program that built it.
+    if prompt.is_empty() || PROMPTS.iter().any(|stock| prompt == stock.as_bytes()) {
+        environment.set("PS1", PROMPTS[payload.dialect as usize]);
     }
     force_prompt(environment);
     for (name, value) in container_variables(payload) {
