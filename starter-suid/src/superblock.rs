@@ -69,8 +69,11 @@ fn ext3(bytes: &[u8; EXT.1]) -> Option<Superblock> {
         && incompat & !EXT_INCOMPAT_ALLOWED == 0
         && ro_compat & !EXT_RO_COMPAT_ALLOWED == 0
         && log_block_size <= EXT_LOG_BLOCK_SIZE_MAX;
+    if !is_ext3 {
+        return None;
+    }
     let blocks = u64::from(u32_at(bytes, 4)?);
-    is_ext3.then_some(Superblock::Ext3 {
+    Some(Superblock::Ext3 {
         bytes: blocks.checked_mul(1024 << log_block_size)?,
     })
 }
@@ -85,4 +88,17 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_superblock_are_none_whatever_their_numbers() {
+        for byte in [0, b'x', 0xff] {
+            assert_eq!(squashfs(&[byte; SQUASHFS_BYTES]), None);
+            assert_eq!(ext3(&[byte; EXT.1]), None);
+        }
+    }
 }
