@@ -3,7 +3,7 @@
 use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
-use super::{Invocation, Stop, actions, makers, usage, usage_error};
+use super::{Invocation, Stop, actions, makers, sif, usage, usage_error};
 use crate::error::Failure;
 use crate::payload::Dialect;
 use clap::{Arg, Command};
@@ -27,6 +27,8 @@ struct Entry {
     positionals: (usize, usize),
     /// Options may follow positionals.
     interspersed: bool,
+    /// What the help says before the examples; empty or ended by an empty line.
+    notes: &'static str,
     examples: &'static str,
     run: fn(&Invocation, &Entry, Given, Vec<OsString>) -> Result<(), Stop>,
 }
@@ -39,6 +41,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::ACTION],
         positionals: (2, usize::MAX),
         interspersed: false,
+        notes: "",
         examples: "  exec image.sif cat /etc/os-release\n  exec --overlay changes.img image.sif touch /new-file\n  exec --bind /data:/mnt image.sif ls /mnt",
         run: act,
     },
@@ -49,6 +52,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::ACTION],
         positionals: (1, usize::MAX),
         interspersed: false,
+        notes: "",
         examples: "  run image.sif\n  run --containall image.sif --an-option-of-the-program",
         run: act,
     },
@@ -59,6 +63,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::ACTION, flags::SHELL_ONLY],
         positionals: (1, usize::MAX),
         interspersed: false,
+        notes: "",
         examples: "  shell image.sif\n  shell --writable-tmpfs image.sif",
         run: act,
     },
@@ -69,6 +74,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::ACTION],
         positionals: (1, usize::MAX),
         interspersed: false,
+        notes: "",
         examples: "  test image.sif",
         run: act,
     },
@@ -79,6 +85,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::OVERLAY_CREATE],
         positionals: (1, 1),
         interspersed: true,
+        notes: "",
         examples: "  overlay create --size 1024 changes.img\n  overlay create --sparse --create-dir /var/cache/nginx image.sif",
         run: |invocation, _, given, mut words| makers::overlay_create(invocation, &given, words.remove(0)),
     },
@@ -89,6 +96,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::IMAGE_CREATE],
         positionals: (1, 1),
         interspersed: true,
+        notes: "",
         examples: "  image.create --size 1024 changes.img",
         run: |_, _, given, mut words| makers::image_create(&given, words.remove(0)),
     },
@@ -99,10 +107,67 @@ const COMMANDS: &[Entry] = &[
         flags: &[flags::BUILD],
         positionals: (2, 2),
         interspersed: true,
+        notes: "",
         examples: "  build image.sif directory/\n  build --sandbox directory/ image.sif",
         run: |invocation, _, given, mut words| {
             let source = words.remove(1);
             makers::build(invocation, &given, words.remove(0), source)
+        },
+    },
+    Entry {
+        name: "sif header",
+        synopsis: "[--json] <sif>",
+        about: "Show the global header of a SIF",
+        flags: &[flags::SIF_SHOW],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "  sif header image.sif",
+        run: |invocation, entry, given, words| {
+            let done = sif::header(&given, &words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
+        name: "sif list",
+        synopsis: "[--json] <sif>",
+        about: "List the objects of a SIF",
+        flags: &[flags::SIF_SHOW],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: sif::LIST_NOTES,
+        examples: "  sif list image.sif\n  sif list --json image.sif",
+        run: |invocation, entry, given, words| {
+            let done = sif::list(&given, &words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
+        name: "sif info",
+        synopsis: "[--json] <id> <sif>",
+        about: "Show all that a SIF says of one object",
+        flags: &[flags::SIF_SHOW],
+        positionals: (2, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  sif info 3 image.sif",
+        run: |invocation, entry, given, words| {
+            let done = sif::info(&given, &words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
+        name: "sif dump",
+        synopsis: "<id> <sif>",
+        about: "Write the data of one object of a SIF to standard output",
+        flags: &[],
+        positionals: (2, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  sif dump 1 image.sif\n  sif dump 3 image.sif > root.squashfs",
+        run: |invocation, entry, _, words| {
+            let done = sif::dump(&words);
+            in_sif_group(invocation, entry, done)
         },
     },
     Entry {
@@ -112,6 +177,7 @@ const COMMANDS: &[Entry] = &[
         flags: &[],
         positionals: (0, 0),
         interspersed: true,
+        notes: "",
         examples: "  version",
         run: |invocation, _, _, _| {
             println!("{}", version(invocation));
@@ -128,8 +194,6 @@ const ABSENT: &[&str] = &[
     "instance.list",
     "pull",
     "push",
-    "sif",
-    "siftool",
     "inspect",
     "run-help",
     "cache",
@@ -163,6 +227,21 @@ const ABSENT: &[&str] = &[
 
 fn act(invocation: &Invocation, entry: &Entry, given: Given, words: Vec<OsString>) -> Result<(), Stop> {
     actions::act(invocation, entry.name, given, words)
+}
+
+/// Commands of the `sif` group fail with exit status 1 and not with `FATAL:`.
+fn in_sif_group(invocation: &Invocation, entry: &Entry, done: Result<(), sif::Wrong>) -> Result<(), Stop> {
+    let program = &invocation.program;
+    done.map_err(|wrong| match wrong {
+        sif::Wrong::Usage(what) => usage(&what, program, Some(entry.name), &mut definition(entry, program)),
+        sif::Wrong::Failed(failure) => Stop::Usage(format!(
+            "Error for command \"{}\": {failure}\n{}",
+            entry.name,
+            failure
+                .next_step()
+                .map_or_else(String::new, |step| format!("       {step}\n"))
+        )),
+    })
 }
 
 /// Finds the command and runs it.
@@ -211,6 +290,7 @@ pub(super) fn dispatch(
 
 /// `overlay` and what follows it make one name.
 fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
+    let name = if name == "siftool" { "sif" } else { name };
     let is_group = COMMANDS
         .iter()
         .any(|entry| entry.name.starts_with(&format!("{name} ")));
@@ -282,7 +362,7 @@ fn definition(entry: &Entry, program: &str) -> Command {
         .override_usage(format!("{full} {}", entry.synopsis))
         .disable_version_flag(true)
         .args_override_self(true)
-        .after_help(format!("Examples:\n{examples}"))
+        .after_help(format!("{}Examples:\n{examples}", entry.notes))
         .arg(
             Arg::new("words")
                 .num_args(0..)

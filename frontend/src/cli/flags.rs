@@ -330,6 +330,9 @@ pub const BUILD: &[Flag] = &[
     absent("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], REGISTRY).aliases(&["nohttps"]),
 ];
 
+/// The flag of `sif header`, `sif list` and `sif info`.
+pub const SIF_SHOW: &[Flag] = &[flag("json", Switch, &[], "Print JSON")];
+
 /// Adds `flags` to a clap command.
 pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
     flags

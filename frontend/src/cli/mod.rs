@@ -7,6 +7,7 @@ mod dry_run;
 pub mod flags;
 pub mod given;
 mod makers;
+mod sif;
 
 use crate::error::{Failure, Outcome};
 use crate::message;

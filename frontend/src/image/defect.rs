@@ -31,6 +31,8 @@ pub enum Defect {
     ExtLength(u64, u64),
     /// A partition that should hold a squashfs or ext3 and does not; the object's id.
     PartitionContent(u32),
+    /// No SIF.
+    NotSif,
     /// A SIF of another version.
     SifVersion,
     /// A SIF whose descriptor table is negative, longer than this build reads, or not where its header says.
@@ -96,6 +98,7 @@ impl fmt::Display for Defect {
                     "SIF object {id} does not hold the file system that its descriptor names"
                 )
             }
+            Self::NotSif => f.write_str("it is not a SIF file"),
             Self::SifVersion => f.write_str("incompatible SIF version, only 01 can be used"),
             Self::SifTable => f.write_str("corrupted SIF: impossible descriptor table"),
             Self::SifData => f.write_str("corrupted SIF: impossible data section"),

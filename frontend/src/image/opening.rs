@@ -3,7 +3,7 @@
 use super::{Access, Defect, Format, Image, detect};
 use crate::confined::reader;
 use crate::error::{Failure, Outcome};
-use crate::message::{self, shown};
+use crate::message::shown;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::Mode;
@@ -47,6 +47,25 @@ pub fn open_writable_if_permitted(path: &Path) -> Outcome<Image> {
     }
 }
 
+/// Opens a regular file for `access` without looking into it, and returns it with its absolute path.
+///
+/// # Errors
+/// The path leads nowhere, to something else, or to something the caller may not open so.
+pub fn open_regular(path: &Path, access: Access) -> Outcome<(PathBuf, File)> {
+    let path = resolve(path)?;
+    let file = open_file(&path, access).map_err(|refused| refused.describe(&path))?;
+    let kind = file
+        .metadata()
+        .map_err(|error| Refused::from(error).describe(&path))?;
+    if kind.is_dir() {
+        return Err(Failure::new(format!(
+            "{} is a directory, not a file",
+            shown(&path)
+        )));
+    }
+    Ok((path, file))
+}
+
 /// Tells what an open regular file holds, in a confined child. `path` is for messages.
 ///
 /// # Errors
@@ -79,13 +98,8 @@ pub fn inspect(file: &File, path: &Path) -> Outcome<Format> {
             reader::Unanswered::Nonsense
         )));
     }
-    if let Format::Sif(sif) = &format
-        && !sif.table.counters_agree
-    {
-        message::warning(format!(
-            "The header of {} miscounts its objects or their bytes; its descriptor table is used instead",
-            shown(path)
-        ));
+    if let Format::Sif(sif) = &format {
+        crate::sif::warn_of_counters(&sif.table, path);
     }
     Ok(format)
 }

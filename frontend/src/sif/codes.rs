@@ -40,6 +40,12 @@ macro_rules! codes {
                     Self::Unknown(_) => "Unknown",
                 }
             }
+
+            /// Whether this build has a name for the number.
+            #[must_use]
+            pub fn is_known(self) -> bool {
+                !matches!(self, Self::Unknown(_))
+            }
         }
     };
 }
@@ -117,6 +123,48 @@ codes! {
         Blake2s256 = 4 => "BLAKE2s-256",
         /// BLAKE2b-256
         Blake2b256 = 5 => "BLAKE2b-256",
+    }
+}
+
+codes! {
+    /// How a cryptographic message is written.
+    MessageFormat {
+        /// OpenPGP
+        OpenPgp = 1 => "OpenPGP",
+        /// PEM
+        Pem = 2 => "PEM",
+    }
+}
+
+codes! {
+    /// What a cryptographic message holds.
+    MessageType {
+        /// A signed text.
+        ClearSignature = 0x100 => "Clear Signature",
+        /// A key wrapped by RSA-OAEP.
+        RsaOaep = 0x200 => "RSA-OAEP",
+    }
+}
+
+codes! {
+    /// How a bill of materials is written.
+    SbomFormat {
+        /// CycloneDX in JSON
+        CycloneDxJson = 1 => "cyclonedx-json",
+        /// CycloneDX in XML
+        CycloneDxXml = 2 => "cyclonedx-xml",
+        /// GitHub's JSON
+        GitHubJson = 3 => "github-json",
+        /// SPDX in JSON
+        SpdxJson = 4 => "spdx-json",
+        /// SPDX in RDF
+        SpdxRdf = 5 => "spdx-rdf",
+        /// SPDX as tags and values
+        SpdxTagValue = 6 => "spdx-tag-value",
+        /// SPDX in YAML
+        SpdxYaml = 7 => "spdx-yaml",
+        /// Syft's JSON
+        SyftJson = 8 => "syft-json",
     }
 }
 
@@ -207,6 +255,9 @@ mod tests {
             assert_eq!(FsType::from_code(code).code(), code);
             assert_eq!(PartitionType::from_code(code).code(), code);
             assert_eq!(HashType::from_code(code).code(), code);
+            assert_eq!(MessageFormat::from_code(code).code(), code);
+            assert_eq!(MessageType::from_code(code).code(), code);
+            assert_eq!(SbomFormat::from_code(code).code(), code);
         }
         assert_eq!(FsType::from_code(9), FsType::Unknown(9));
     }

@@ -66,10 +66,10 @@ fn put_extra(field: &mut [u8], extra: &Extra) {
             put(field, 4, *entity);
         }
         Extra::CryptoMessage(format, message) => {
-            put(field, 0, format.to_le_bytes());
-            put(field, 4, message.to_le_bytes());
+            put(field, 0, format.code().to_le_bytes());
+            put(field, 4, message.code().to_le_bytes());
         }
-        Extra::Sbom(format) => put(field, 0, format.to_le_bytes()),
+        Extra::Sbom(format) => put(field, 0, format.code().to_le_bytes()),
         Extra::Digest(digest) => {
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             put_text(field, format!("sha256:{hex}").as_bytes());
@@ -92,7 +92,7 @@ fn put_text(field: &mut [u8], text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sif::codes::DataType;
+    use crate::sif::codes::{DataType, MessageFormat, MessageType, SbomFormat};
     use crate::sif::table::Table;
 
     #[test]
@@ -122,8 +122,11 @@ mod tests {
         let cases = [
             (DataType::OciBlob, digest.clone()),
             (DataType::OciRootIndex, digest),
-            (DataType::CryptoMessage, Extra::CryptoMessage(2, 0x200)),
-            (DataType::Sbom, Extra::Sbom(4)),
+            (
+                DataType::CryptoMessage,
+                Extra::CryptoMessage(MessageFormat::Pem, MessageType::RsaOaep),
+            ),
+            (DataType::Sbom, Extra::Sbom(SbomFormat::SpdxJson)),
             (DataType::Generic, Extra::None),
         ];
         for (data_type, extra) in cases {

@@ -7,9 +7,13 @@
 pub mod codes;
 pub mod layout;
 pub mod table;
+pub mod describe;
 mod encode;
+mod read;
 mod write;
 
-pub use codes::{Arch, DataType, FsType, HashType, PartitionType};
+pub use codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
+pub(crate) use read::warn_of_counters;
+pub use read::{SifFile, open, read};
 pub use table::{Descriptor, Extra, Header, Link, Table};
 pub use write::{CreateOptions, Data, NewObject, append, create};

@@ -4,7 +4,7 @@
 //! time, so memory grows with the objects that exist and never with a number that the file merely says. Counters that
 //! can be derived (unused slots, bytes of data) are derived, not believed.
 
-use super::codes::{Arch, DataType, FsType, HashType, PartitionType};
+use super::codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
 use super::layout::{
     self, DESCRIPTOR_BYTES, HEADER_BYTES, bytes_at, descriptor as d, header as h, i32_at, i64_at, u32_at,
 };
@@ -123,10 +123,10 @@ pub enum Extra {
         /// The signer's OpenPGP fingerprint, or zeroes.
         entity: [u8; 20],
     },
-    /// Of a cryptographic message: its format and message codes.
-    CryptoMessage(i32, i32),
-    /// Of a bill of materials: its format code.
-    Sbom(i32),
+    /// Of a cryptographic message.
+    CryptoMessage(MessageFormat, MessageType),
+    /// Of a bill of materials.
+    Sbom(SbomFormat),
     /// Of an OCI object: the SHA-256 of its content as it was when written.
     Digest([u8; 32]),
 }
@@ -179,10 +179,8 @@ impl Table {
         if table.partitions(PartitionType::PrimarySystem).count() > 1 {
             return Err(Defect::SifPrimaries);
         }
-        let unused = i64::from(table.header.slots) - table.descriptors.len() as i64;
-        let data_bytes = table.end_of_data() - table.header.data_offset;
-        table.counters_agree =
-            table.header.free_claimed == unused && table.header.data_bytes_claimed == data_bytes;
+        table.counters_agree = table.header.free_claimed == table.unused_slots()
+            && table.header.data_bytes_claimed == table.data_bytes();
         Ok(table)
     }
 
@@ -225,6 +223,18 @@ impl Table {
     pub fn end_of_data(&self) -> u64 {
         let last = self.descriptors.iter().map(Descriptor::end).max().unwrap_or(0);
         last.max(self.header.data_offset)
+    }
+
+    /// Slots that no object uses.
+    #[must_use]
+    pub fn unused_slots(&self) -> i64 {
+        i64::from(self.header.slots) - self.descriptors.len() as i64
+    }
+
+    /// Bytes from the data offset to the end of the last object.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.end_of_data() - self.header.data_offset
     }
 
     /// Whether the file was made without an identity of its own: no id, no times. Changes keep it so.
@@ -417,8 +427,11 @@ impl Extra {
                 hash: HashType::from_code(i32_at(raw, 0)),
                 entity: bytes_at(raw, 4),
             },
-            DataType::CryptoMessage => Self::CryptoMessage(i32_at(raw, 0), i32_at(raw, 4)),
-            DataType::Sbom => Self::Sbom(i32_at(raw, 0)),
+            DataType::CryptoMessage => Self::CryptoMessage(
+                MessageFormat::from_code(i32_at(raw, 0)),
+                MessageType::from_code(i32_at(raw, 4)),
+            ),
+            DataType::Sbom => Self::Sbom(SbomFormat::from_code(i32_at(raw, 0))),
             DataType::OciRootIndex | DataType::OciBlob => {
                 Self::Digest(digest(until_nul(raw)).ok_or(Defect::SifDigest(id))?)
             }

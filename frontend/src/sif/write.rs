@@ -7,8 +7,8 @@
 use super::codes::{Arch, DataType, FsType, PartitionType};
 use super::encode;
 use super::layout::{self, DESCRIPTOR_BYTES, HEADER_BYTES, descriptor as d};
-use super::table::{self, Descriptor, Extra, Header, Link, Table};
-use crate::confined::reader;
+use super::read;
+use super::table::{Descriptor, Extra, Header, Link, Table};
 use crate::error::{Doing, Failure, Outcome};
 use crate::file::{self, Existing, NewFile};
 use crate::image::Defect;
@@ -271,20 +271,11 @@ fn count(file: &File, header: &Header) -> io::Result<()> {
 
 /// Reads the table of a file that is locked, as far as it is one that may be changed.
 fn read_for_change(file: &File, path: &Path) -> Outcome<Table> {
+    let table = read::read(file, path)?;
     let length = file
         .metadata()
         .doing(|| format!("reading {}", shown(path)))?
         .len();
-    let read = |bytes: &crate::image::FileBytes<'_>| match table::has_magic(bytes)? {
-        true => Table::read(bytes),
-        false => Err(Defect::Unrecognised),
-    };
-    let answer =
-        reader::read(file, length, read).map_err(|unanswered| Failure::new(unanswered.to_string()))?;
-    let table = answer.map_err(|defect| Failure::new(defect.to_string()))?;
-    if !table.lies_within(length) {
-        return Err(Failure::new(reader::Unanswered::Nonsense.to_string()));
-    }
     // Old writers began the data at the next page and a file without objects can end before that.
     let data_offset_max = length.max(
         table
@@ -426,8 +417,8 @@ impl Table {
         };
         self.first_unused_slot = (slot + 1..self.header.slots).find(|slot| !used(slot));
         self.header.modified = time;
-        self.header.free_claimed = i64::from(self.header.slots) - self.descriptors.len() as i64;
-        self.header.data_bytes_claimed = self.end_of_data() - self.header.data_offset;
+        self.header.free_claimed = self.unused_slots();
+        self.header.data_bytes_claimed = self.data_bytes();
     }
 }
 
