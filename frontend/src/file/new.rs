@@ -7,7 +7,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
@@ -71,6 +71,19 @@ impl NewFile {
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Gives it the owner, group and permissions of the file that it is to replace.
+    ///
+    /// # Errors
+    /// The caller may not give files to that owner or group.
+    pub fn take_after(&self, old: &File) -> Outcome<()> {
+        let taking = || format!("giving the new {} the owner of the old one", shown(&self.target));
+        let (old, new) = (old.metadata().doing(taking)?, self.file.metadata().doing(taking)?);
+        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+            std::os::unix::fs::fchown(&self.file, Some(old.uid()), Some(old.gid())).doing(taking)?;
+        }
+        self.file.set_permissions(old.permissions()).doing(taking)
     }
 
     /// Puts the file on disk and then gives it its name, in one step.

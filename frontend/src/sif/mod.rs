@@ -1,17 +1,20 @@
 //! SIF files, version 01: global header, descriptor table, data objects; read and write.
 //!
 //! [`table`] reads with every check a hostile file calls for and never trusts a counter it can derive; [`layout`]
-//! has the bytes; [`codes`] the numbers; [`create`] makes new files and [`append`]
-//! adds objects to old ones.
+//! has the bytes; [`codes`] the numbers; [`open`] reads the table of a file; [`describe`] tells it to people and
+//! programs; [`create`] makes new files; [`append`], [`delete`] and [`set_primary`] change old ones.
 
 pub mod codes;
 pub mod layout;
 pub mod table;
 pub mod describe;
+mod change;
 mod encode;
 mod read;
+mod signed;
 mod write;
 
+pub use change::{Gap, delete, set_primary};
 pub use codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
 pub(crate) use read::warn_of_counters;
 pub use read::{SifFile, open, read};

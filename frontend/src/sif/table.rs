@@ -395,7 +395,9 @@ impl Descriptor {
 }
 
 impl Link {
-    fn parse(field: u32) -> Self {
+    /// What the field in a descriptor stands for.
+    #[must_use]
+    pub fn parse(field: u32) -> Self {
         let number = field & !layout::GROUP_MASK;
         match field & layout::GROUP_MASK {
             _ if number == 0 => Self::None,
@@ -416,6 +418,18 @@ impl Link {
 }
 
 impl Extra {
+    /// Whether these are the fields that objects of a type have.
+    pub(super) fn belongs_to(&self, data_type: DataType) -> bool {
+        match data_type {
+            DataType::Partition => matches!(self, Self::Partition { .. }),
+            DataType::Signature => matches!(self, Self::Signature { .. }),
+            DataType::CryptoMessage => matches!(self, Self::CryptoMessage(..)),
+            DataType::Sbom => matches!(self, Self::Sbom(_)),
+            DataType::OciRootIndex | DataType::OciBlob => matches!(self, Self::Digest(_)),
+            _ => *self == Self::None,
+        }
+    }
+
     pub(super) fn parse(data_type: DataType, raw: &[u8; d::EXTRA_BYTES], id: u32) -> Result<Self, Defect> {
         Ok(match data_type {
             DataType::Partition => Self::Partition {

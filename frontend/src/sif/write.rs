@@ -8,6 +8,7 @@ use super::codes::{Arch, DataType, FsType, PartitionType};
 use super::encode;
 use super::layout::{self, DESCRIPTOR_BYTES, HEADER_BYTES, descriptor as d};
 use super::read;
+use super::signed;
 use super::table::{Descriptor, Extra, Header, Link, Table};
 use crate::error::{Doing, Failure, Outcome};
 use crate::file::{self, Existing, NewFile};
@@ -17,7 +18,7 @@ use crate::message::shown;
 use protocol::Window;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -60,6 +61,7 @@ pub struct NewObject<'a> {
     link: Link,
     name: &'a [u8],
     extra: Extra,
+    alignment: u64,
     data: Data<'a>,
 }
 
@@ -73,6 +75,11 @@ impl<'a> NewObject<'a> {
             link: Link::None,
             name: b"",
             extra: Extra::None,
+            alignment: if data_type == DataType::Partition {
+                layout::PARTITION_ALIGNMENT
+            } else {
+                1
+            },
             data,
         }
     }
@@ -80,20 +87,24 @@ impl<'a> NewObject<'a> {
     /// A partition.
     #[must_use]
     pub fn partition(fs: FsType, partition_type: PartitionType, arch: Arch, data: Data<'a>) -> Self {
-        Self {
-            extra: Extra::Partition {
-                fs,
-                partition_type,
-                arch,
-            },
-            ..Self::new(DataType::Partition, data)
-        }
+        Self::new(DataType::Partition, data).with(Extra::Partition {
+            fs,
+            partition_type,
+            arch,
+        })
+    }
+
+    /// Gives it the fields that its type has.
+    #[must_use]
+    pub fn with(mut self, extra: Extra) -> Self {
+        self.extra = extra;
+        self
     }
 
     /// Gives it a name of at most 128 bytes, none of them NUL.
     #[must_use]
-    pub fn named(mut self, name: &'a str) -> Self {
-        self.name = name.as_bytes();
+    pub fn named(mut self, name: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.name = name.as_ref();
         self
     }
 
@@ -111,12 +122,11 @@ impl<'a> NewObject<'a> {
         self
     }
 
-    fn alignment(&self) -> u64 {
-        if self.data_type == DataType::Partition {
-            layout::PARTITION_ALIGNMENT
-        } else {
-            1
-        }
+    /// Has its data start at a multiple of so many bytes instead of 4096 for a partition and 1 for the rest.
+    #[must_use]
+    pub fn aligned_to(mut self, bytes: u64) -> Self {
+        self.alignment = bytes.max(1);
+        self
     }
 
     fn is_primary(&self) -> bool {
@@ -140,6 +150,8 @@ impl<'a> NewObject<'a> {
             "its group is not a number from 1 to 268435455"
         } else if matches!(self.link, Link::Object(number) | Link::Group(number) if !number_fits(number)) {
             "its link is not to a number from 1 to 268435455"
+        } else if !self.extra.belongs_to(self.data_type) {
+            "the fields of its type are missing, or it has those of another type"
         } else {
             return Ok(());
         };
@@ -217,11 +229,9 @@ pub fn append(file: &File, path: &Path, object: &NewObject<'_>) -> Outcome<u32> 
     lock::exclusive_whole(file, path)?;
     let mut table =
         read_for_change(file, path).map_err(|failure| failure.context(format!("while {}", adding())))?;
-    let time = if table.is_deterministic() {
-        layout::NO_TIME
-    } else {
-        now()
-    };
+    signed::check_addition(&table, object.group, object.data_type)
+        .map_err(|failure| failure.context(format!("while {}", adding())))?;
+    let time = time_of_change(&table);
     let placed = Placed::behind(&table, object, time)
         .map_err(|failure| failure.context(format!("while {}", adding())))?;
     let end = table.end_of_data();
@@ -261,7 +271,7 @@ fn enter(file: &File, slot_at: u64, bytes: &[u8; DESCRIPTOR_BYTES]) -> io::Resul
 
 /// Brings the header's counters and times up to date. They lag behind when this is cut off; every reader finds the
 /// objects without them, and the next change corrects them.
-fn count(file: &File, header: &Header) -> io::Result<()> {
+pub(super) fn count(file: &File, header: &Header) -> io::Result<()> {
     let mut raw = [0; HEADER_BYTES];
     file.read_exact_at(&mut raw, 0)?;
     encode::put_changing(&mut raw, header);
@@ -270,12 +280,13 @@ fn count(file: &File, header: &Header) -> io::Result<()> {
 }
 
 /// Reads the table of a file that is locked, as far as it is one that may be changed.
-fn read_for_change(file: &File, path: &Path) -> Outcome<Table> {
+pub(super) fn read_for_change(file: &File, path: &Path) -> Outcome<Table> {
     let table = read::read(file, path)?;
-    let length = file
-        .metadata()
-        .doing(|| format!("reading {}", shown(path)))?
-        .len();
+    let found = file.metadata().doing(|| format!("reading {}", shown(path)))?;
+    if found.nlink() == 0 {
+        return Err(Failure::new("the file was replaced or removed in the meantime").hint("Try again."));
+    }
+    let length = found.len();
     // Old writers began the data at the next page and a file without objects can end before that.
     let data_offset_max = length.max(
         table
@@ -323,7 +334,7 @@ impl Placed {
             ));
         }
         let end = table.end_of_data();
-        let offset = end.checked_next_multiple_of(object.alignment());
+        let offset = end.checked_next_multiple_of(object.alignment);
         let last = offset.and_then(|offset| offset.checked_add(object.data.size()));
         let (Some(offset), Some(last)) = (offset, last.filter(|last| i64::try_from(*last).is_ok())) else {
             return Err(Failure::new("the file would be longer than any file can be"));
@@ -353,9 +364,8 @@ impl Placed {
         encode::descriptor(&self.descriptor, self.padded_bytes)
     }
 
-    /// Where the descriptor is in the file: inside the table, which the file has.
     fn slot_at(&self, table: &Table) -> u64 {
-        table.header.table_offset + u64::from(self.descriptor.slot) * DESCRIPTOR_BYTES as u64
+        table.slot_at(self.descriptor.slot)
     }
 }
 
@@ -416,9 +426,28 @@ impl Table {
                 .is_ok()
         };
         self.first_unused_slot = (slot + 1..self.header.slots).find(|slot| !used(slot));
+        self.count(time);
+    }
+
+    /// Has the header say what the table says.
+    pub(super) fn count(&mut self, time: i64) {
         self.header.modified = time;
         self.header.free_claimed = self.unused_slots();
         self.header.data_bytes_claimed = self.data_bytes();
+    }
+
+    /// Where a slot is in the file: inside the table, which the file has.
+    pub(super) fn slot_at(&self, slot: u32) -> u64 {
+        self.header.table_offset + u64::from(slot) * DESCRIPTOR_BYTES as u64
+    }
+}
+
+/// What a change of this file writes for its time.
+pub(super) fn time_of_change(table: &Table) -> i64 {
+    if table.is_deterministic() {
+        layout::NO_TIME
+    } else {
+        now()
     }
 }
 
