@@ -28,7 +28,7 @@ if [ -z "${PS1:-}" ]; then
 fi
 export LD_LIBRARY_PATH PS1
 "#;
-const APPLETS: [&str; 6] = ["sh", "env", "true", "cat", "id", "grep"];
+const APPLETS: [&str; 8] = ["sh", "env", "true", "cat", "id", "grep", "sleep", "tr"];
 
 /// A folder that is a container, and what goes in.
 struct Container {
@@ -688,6 +688,161 @@ fn the_program_inherits_no_descriptor_of_ours_and_the_signals_of_the_caller() {
 /// `SIGUSR2` on every machine this runs on.
 fn libc_usr2() -> i32 {
     12
+}
+
+const PID_NAMESPACE: [&str; 4] = ["--mount", "--pid", "--fork", "--kill-child"];
+
+/// A container with a PID namespace and the shim as its first process.
+fn shimmed(script: &str) -> Container {
+    let words = ["/bin/sh", "-c", script]
+        .map(|word| word.as_bytes().to_vec())
+        .to_vec();
+    Container::new().with(|payload| {
+        payload.action = Action::Exec(words);
+        payload.shim = true;
+    })
+}
+
+#[test]
+fn the_shim_is_process_one_under_its_known_name_and_ends_as_the_program_does() {
+    let shown = "cat /proc/1/comm; tr '\\000' ' ' </proc/1/cmdline; exit 5";
+    let outcome = shimmed(shown).run_with(&PID_NAMESPACE);
+    outcome.assert(5, "");
+    assert_eq!(
+        outcome.output.split_whitespace().collect::<Vec<_>>(),
+        ["sinit", "sinit"]
+    );
+    let apptainer = shimmed(shown).with(|payload| payload.dialect = Dialect::Apptainer);
+    assert!(
+        apptainer
+            .run_with(&PID_NAMESPACE)
+            .assert(5, "")
+            .output
+            .contains("appinit")
+    );
+    shimmed("kill -9 $$").run_with(&PID_NAMESPACE).assert(128 + 9, "");
+    shimmed("kill -40 $$")
+        .run_with(&PID_NAMESPACE)
+        .assert(128 + 40, "");
+    let missing = Container::new()
+        .with(|payload| payload.shim = true)
+        .with(|payload| {
+            payload.action = Action::Exec(vec![b"foo".into()]);
+        });
+    missing
+        .run_with(&PID_NAMESPACE)
+        .assert(255, "FATAL:   \"foo\": executable file not found in $PATH\n");
+}
+
+#[test]
+fn without_the_shim_the_program_is_process_one() {
+    let outcome = shimmed("echo $$")
+        .with(|payload| payload.shim = false)
+        .run_with(&PID_NAMESPACE);
+    assert_eq!(outcome.assert(0, "").output, "1\n");
+}
+
+#[test]
+fn the_shim_buries_orphans_and_passes_signals_on() {
+    let orphan = "(true & true) & sleep 0.2; for stat in /proc/[0-9]*/stat; do cat $stat; done";
+    let outcome = shimmed(orphan).file("dev/null", "").run_with(&PID_NAMESPACE);
+    outcome.assert(0, "");
+    assert!(!outcome.output.contains(" Z "), "{}", outcome.output);
+    let signalled = "trap 'echo got; exit 3' USR1; kill -USR1 1; while :; do sleep 0.05; done";
+    let outcome = shimmed(signalled).run_with(&PID_NAMESPACE);
+    assert_eq!(outcome.assert(3, "").output, "got\n");
+}
+
+/// A shell that becomes the monitor of a child which runs `script`.
+fn monitored(script: &str) -> std::process::Child {
+    let monitor = "sh -c \"$1\" & exec \"$0\" monitor $!";
+    Command::new("sh")
+        .args(["-c", monitor, env!("CARGO_BIN_EXE_lamina-init"), script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell")
+}
+
+/// Reads what the monitored child says first: it is ready.
+fn wait_until_ready(monitor: &mut std::process::Child) {
+    let mut byte = [0];
+    let output = monitor.stdout.as_mut().expect("a pipe");
+    std::io::Read::read_exact(output, &mut byte).expect("the child speaks");
+}
+
+fn send(process: &std::process::Child, signal: &str) {
+    let status = Command::new("kill")
+        .args([signal, &process.id().to_string()])
+        .status()
+        .expect("kill");
+    assert!(status.success());
+}
+
+fn state(process: &std::process::Child) -> char {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("a process");
+    stat.rsplit(") ")
+        .next()
+        .and_then(|fields| fields.chars().next())
+        .expect("a state")
+}
+
+#[test]
+fn the_monitor_ends_as_the_container_does() {
+    assert_eq!(monitored("exit 7").wait().expect("a status").code(), Some(7));
+    assert_eq!(
+        monitored("kill -TERM $$").wait().expect("a status").signal(),
+        Some(15)
+    );
+    assert_eq!(
+        monitored("kill -SEGV $$").wait().expect("a status").signal(),
+        Some(11)
+    );
+    assert_eq!(
+        monitored("kill -40 $$").wait().expect("a status").signal(),
+        Some(40)
+    );
+}
+
+#[test]
+fn the_monitor_passes_on_what_it_is_sent() {
+    let mut monitor = monitored("trap 'exit 4' TERM; echo; while :; do sleep 0.05; done");
+    wait_until_ready(&mut monitor);
+    send(&monitor, "-TERM");
+    assert_eq!(monitor.wait().expect("a status").code(), Some(4));
+    let mut monitor = monitored("echo; exec sleep 60");
+    wait_until_ready(&mut monitor);
+    send(&monitor, "-USR2");
+    assert_eq!(monitor.wait().expect("a status").signal(), Some(12));
+}
+
+#[test]
+fn the_monitor_stops_when_the_terminal_says_so_and_goes_on() {
+    let mut monitor = monitored("trap 'exit 6' USR1; echo; while :; do sleep 0.05; done");
+    wait_until_ready(&mut monitor);
+    send(&monitor, "-TSTP");
+    for _ in 0..200 {
+        if state(&monitor) == 'T' {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(state(&monitor), 'T');
+    send(&monitor, "-CONT");
+    send(&monitor, "-USR1");
+    assert_eq!(monitor.wait().expect("a status").code(), Some(6));
+}
+
+#[test]
+fn a_monitor_of_nobody_fails() {
+    let output = Command::new(env!("CARGO_BIN_EXE_lamina-init"))
+        .args(["monitor", "1"])
+        .output()
+        .expect("init");
+    assert_eq!(output.status.code(), Some(255));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "FATAL:   the monitor needs a process id\n"
+    );
 }
 
 #[test]

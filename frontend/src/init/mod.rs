@@ -9,7 +9,9 @@ mod action;
 mod environment;
 mod execute;
 mod machine;
+mod monitor;
 mod shell;
+mod shim;
 mod signals;
 mod working_directory;
 
@@ -24,6 +26,9 @@ use std::os::unix::fs::FileExt;
 
 /// The exit status of every failure of ours, as the incumbents' scripts expect.
 const FAILURE_STATUS: i32 = 255;
+
+/// The word that makes this program wait outside for process 1 of a PID namespace.
+const MONITOR: &str = "monitor";
 
 /// How a run ends when no program takes this process over.
 enum Ending {
@@ -43,16 +48,12 @@ impl From<Failure> for Ending {
 /// the process exits.
 pub fn main() -> ! {
     let mut arguments = std::env::args_os().skip(1);
-    let ending = match (arguments.next(), arguments.next()) {
-        (Some(mode), Some(descriptor)) if mode == environment::DUMP => match environment::dump(&descriptor) {
-            Ok(()) => Ending::Status(0),
-            Err(failure) => failure.into(),
-        },
-        _ => {
-            let Err(ending) = enter_container();
-            ending
-        }
+    let result = match (arguments.next(), arguments.next()) {
+        (Some(mode), Some(descriptor)) if mode == environment::DUMP => environment::dump(&descriptor),
+        (Some(mode), Some(process)) if mode == MONITOR => monitor::run(&process),
+        _ => enter_container(),
     };
+    let Err(ending) = result;
     std::process::exit(status_of(&ending))
 }
 
@@ -81,8 +82,16 @@ fn enter_container() -> Result<Infallible, Ending> {
     let mut environment = environment::compute(&payload, &directory)?;
     let command = action::choose(&payload, &mut environment)?;
     let program = Program::find(command, &environment)?;
-    signals::restore(&payload);
-    Err(program.execute(&environment).into())
+    if payload.shim && nix::unistd::getpid().as_raw() == 1 {
+        return Err(shim::run(&payload, program, &environment));
+    }
+    Err(become_program(&payload, program, &environment).into())
+}
+
+/// Becomes the program with the caller's signals, or says why not.
+fn become_program(payload: &Payload, program: Program, environment: &environment::Environment) -> Failure {
+    signals::restore(payload);
+    program.execute(environment)
 }
 
 /// The payload, and the image's own account files in the order of [`protocol::AccountFile`].

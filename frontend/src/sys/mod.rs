@@ -1,6 +1,7 @@
 //! The only unsafe code of the frontend.
 
 pub mod child;
+pub mod children;
 pub mod descriptors;
 pub mod dispositions;
 pub mod fork;

@@ -1,9 +1,20 @@
 //! Signal state by bare number: the payload carries numbers, among them the real-time signals nix has no names for.
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+/// Every number that may be a signal.
+pub const ALL: [i32; 64] = {
+    let mut numbers = [0; 64];
+    let mut index = 0;
+    while index < numbers.len() {
+        numbers[index] = index as i32 + 1;
+        index += 1;
+    }
+    numbers
+};
 /// One above the highest signal number of Linux.
 pub const SIGNALS_END: i32 = 65;
 
@@ -45,17 +56,44 @@ pub fn set_blocked(numbers: &[i32]) -> Result<(), Errno> {
     Errno::result(done).map(drop)
 }
 
+/// A signal that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// Which one.
+    pub number: i32,
+    /// Whether a process sent it to this one or its group. Otherwise it is the kernel's own, which for the signals of
+    /// a terminal means that the whole foreground group got it.
+    pub sent: bool,
+}
+
 /// Takes one of these signals, which must be blocked, as soon as it is pending, or nothing when the time is over. A
 /// signal that somebody handles meanwhile ends the wait early.
-pub fn wait(numbers: &[i32], time: Duration) -> Option<i32> {
+#[must_use]
+pub fn wait(numbers: &[i32], time: Duration) -> Option<Arrival> {
     let set = set_of(numbers);
     let time = libc::timespec {
         tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: libc::c_long::from(time.subsec_nanos()),
     };
-    // SAFETY: the set and the time are initialised and alive during the call; no details are asked for.
-    let number = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const time) };
-    (number > 0).then_some(number)
+    let mut details = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the set and the time are initialised and alive during the call; the kernel writes whole details.
+    let number = unsafe { libc::sigtimedwait(&raw const set, details.as_mut_ptr(), &raw const time) };
+    // SAFETY: all-zero bytes are valid details too: they hold integers and pointers that nobody follows.
+    let details = unsafe { details.assume_init() };
+    (number > 0).then_some(Arrival {
+        number,
+        sent: details.si_code <= 0,
+    })
+}
+
+/// Sends a signal to a process.
+///
+/// # Errors
+/// `ESRCH` when it is gone, `EPERM` when it may not be sent to.
+pub fn send(process: Pid, number: i32) -> Result<(), Errno> {
+    // SAFETY: reads integers only; what the signal does is up to the one who gets it.
+    let done = unsafe { libc::kill(process.as_raw(), number) };
+    Errno::result(done).map(drop)
 }
 
 fn set_of(numbers: &[i32]) -> libc::sigset_t {

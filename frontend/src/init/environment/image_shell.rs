@@ -11,6 +11,7 @@ use crate::sys::{descriptors, signal};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -119,7 +120,8 @@ fn wait(mut child: Child) -> Outcome<ExitStatus> {
             ))
             .hint("Look for a script in /.singularity.d/env that waits for something"));
         };
-        signal::wait(&[libc::SIGCHLD], left);
+        // Who asks again sooner than needed loses nothing.
+        let _ = signal::wait(&[libc::SIGCHLD], left);
     }
 }
 
@@ -153,8 +155,13 @@ fn read(file: &File) -> Outcome<Option<Environment>> {
 /// more NUL at the end.
 ///
 /// # Errors
-/// When there is no such descriptor, or it cannot be written to.
-pub(in crate::init) fn dump(descriptor: &OsStr) -> Outcome<()> {
+/// Always: a success too is a way for this process to end.
+pub(in crate::init) fn dump(descriptor: &OsStr) -> Result<Infallible, Ending> {
+    write_environment(descriptor)?;
+    Err(Ending::Status(0))
+}
+
+fn write_environment(descriptor: &OsStr) -> Outcome<()> {
     let doing = || "writing the environment".to_owned();
     let number = descriptor
         .to_str()

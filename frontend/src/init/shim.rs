@@ -1,0 +1,85 @@
+//! Process 1 of a PID namespace: it starts the program, buries everybody's children, and passes signals on.
+
+use crate::error::Doing;
+use crate::init::environment::Environment;
+use crate::init::execute::Program;
+use crate::init::{Ending, become_program, status_of};
+use crate::payload::{Dialect, Payload};
+use crate::sys::children::{self, Fate};
+use crate::sys::fork;
+use crate::sys::signal::{self, Disposition};
+use nix::unistd::Pid;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+/// Added to the number of the signal that killed the program: process 1 cannot die of a signal itself.
+const KILLED_BASE: i32 = 128;
+/// How long to sleep at most between two looks at what happened.
+const NAP: Duration = Duration::from_secs(3600);
+/// Where in `/proc/self/stat` the arguments' address is, counted from the field after the name: `proc(5)` calls it
+/// field 48, the name is field 2.
+const ARGUMENTS_FIELD: usize = 45;
+
+/// Starts the program and stays until it ends.
+pub(super) fn run(payload: &Payload, program: Program, environment: &Environment) -> Ending {
+    rename(payload.dialect);
+    // A signal that is blocked waits for us even where process 1 would not get it otherwise.
+    let _ = signal::set_disposition(libc::SIGCHLD, Disposition::Default);
+    let _ = signal::set_blocked(&signal::ALL);
+    let child = fork::fork_to(|| status_of(&become_program(payload, program, environment).into()));
+    match child.doing(|| "starting the program".into()) {
+        Ok(child) => Ending::Status(wait(child)),
+        Err(failure) => failure.into(),
+    }
+}
+
+/// Waits for the program and returns its status.
+fn wait(child: Pid) -> i32 {
+    loop {
+        while let Ok(Some((process, fate))) = children::reap() {
+            match fate {
+                Fate::Exited(status) if process == child => return status,
+                Fate::Killed(signal) if process == child => return KILLED_BASE + signal,
+                _ => {}
+            }
+        }
+        if let Some(arrival) = signal::wait(&signal::ALL, NAP)
+            && arrival.sent
+            && !matches!(arrival.number, libc::SIGCHLD | libc::SIGURG)
+        {
+            // A program that is gone is found at the next look.
+            let _ = signal::send(child, arrival.number);
+        }
+    }
+}
+
+/// Shows this process under the name that people know from the incumbents. A cosmetic matter: failures are ignored.
+fn rename(dialect: Dialect) {
+    let name = match dialect {
+        Dialect::Singularity => c"sinit",
+        Dialect::Apptainer => c"appinit",
+    };
+    let _ = nix::sys::prctl::set_name(name);
+    let _ = rename_arguments(name);
+}
+
+/// Overwrites the arguments in this process's memory, which is what `ps` shows.
+fn rename_arguments(name: &CStr) -> Option<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields = stat.rsplit_once(") ")?.1;
+    let address = fields.split(' ').nth(ARGUMENTS_FIELD)?.parse().ok()?;
+    let length = std::fs::read("/proc/self/cmdline").ok()?.len();
+    let mut text = CString::from(name).into_bytes_with_nul();
+    if text.len() > length {
+        return None;
+    }
+    text.resize(length, 0);
+    File::options()
+        .write(true)
+        .open("/proc/self/mem")
+        .ok()?
+        .write_all_at(&text, address)
+        .ok()
+}
