@@ -8,7 +8,9 @@ use crate::evidence::Facts;
 use crate::refusal::Refusal;
 use crate::superblock::Superblock;
 use config::{EnableOverlay, EnableUnderlay, MemoryFsType, MountDev, Setting, Settings};
-use protocol::{AccountFile, Bind, ContainerPath, Content, Dev, Image, Mount, Plan, Window, Writable};
+use protocol::{
+    AccountFile, Bind, ContainerPath, Content, Dev, Image, Mount, Plan, Scratch, Window, Writable,
+};
 use rustix::fs::FileType;
 
 /// A plan that may be carried out, and how the site wants it done. Only [`judge`] makes one.
@@ -92,6 +94,9 @@ const PSEUDO_FILE_SYSTEMS: &[u64] = &[
 /// `FUSE_SUPER_MAGIC`: a server of the caller's decides what the file holds, anew at each read.
 const FUSE: u64 = 0x6573_5546;
 
+/// Least size of the session's memory in bytes: to a tmpfs, 0 is no limit at all.
+const SESSION_BYTES_MIN: u64 = 4096;
+
 /// Judges a plan.
 pub fn judge(
     caller: &Caller,
@@ -115,7 +120,7 @@ pub fn judge(
     court.account_files(&plan)?;
     let orders = Orders {
         slave: site.mount_slave.value,
-        session_bytes: (!caller.is_root()).then(|| u64::from(site.sessiondir_max_size.value) << 20),
+        session_bytes: (!caller.is_root()).then(|| session_bytes(site)),
         ramfs: site.memory_fs_type.value == MemoryFsType::Ramfs,
         loop_devices_max: site.max_loop_devices.value,
         loop_devices_shared: site.shared_loop_devices.value,
@@ -193,6 +198,10 @@ fn overlay_allowed(site: &Settings) -> bool {
     matches!(site.enable_overlay.value, EnableOverlay::Yes | EnableOverlay::Try)
 }
 
+fn session_bytes(site: &Settings) -> u64 {
+    (u64::from(site.sessiondir_max_size.value) << 20).max(SESSION_BYTES_MIN)
+}
+
 fn mount_points(site: &Settings) -> MountPoints {
     match site.enable_underlay.value {
         EnableUnderlay::Preferred => MountPoints::Underlay,
@@ -211,11 +220,13 @@ struct Court<'a> {
 
 impl Court<'_> {
     fn workflow(&self, plan: &Plan) -> Result<(), Refusal> {
-        require(
-            &self.site.allow_setuid,
-            "allow setuid",
-            "suid workflow disabled by administrator",
-        )?;
+        if !self.caller.is_root() {
+            require(
+                &self.site.allow_setuid,
+                "allow setuid",
+                "suid workflow disabled by administrator",
+            )?;
+        }
         let namespaces = plan.namespaces;
         if namespaces.pid {
             require(
@@ -376,13 +387,12 @@ impl Court<'_> {
             groups,
             paths,
         } = self.limits;
-        if owners.is_empty() && groups.is_empty() && paths.is_empty() {
+        let Some((directive, line)) = self.first_limit() else {
             return Ok(());
-        }
+        };
         if facts.links == 0 || facts.file_system == FUSE {
-            return Err(Refusal::new(
-                "where images are limited, one without a name or on FUSE is not allowed",
-            ));
+            let text = "where images are limited, one without a name or on FUSE is not allowed";
+            return Err(Refusal::by_site(text, directive, line));
         }
         let refuse = |text, directive, line| Err(Refusal::by_site(text, directive, line));
         if !owners.is_empty() && !owners.contains(&facts.uid) {
@@ -413,6 +423,18 @@ impl Court<'_> {
         Ok(())
     }
 
+    /// The first limit that there is: its directive and line.
+    fn first_limit(&self) -> Option<(&'static str, Option<u32>)> {
+        let site = self.site;
+        let owners = (!self.limits.owners.is_empty())
+            .then(|| ("limit container owners", line_of(&site.limit_container_owners)));
+        let groups = (!self.limits.groups.is_empty())
+            .then(|| ("limit container groups", line_of(&site.limit_container_groups)));
+        let paths = (!self.limits.paths.is_empty())
+            .then(|| ("limit container paths", line_of(&site.limit_container_paths)));
+        owners.or(groups).or(paths)
+    }
+
     /// Judges each mount; returns the host sources of the site binds.
     fn mounts(&self, plan: &Plan) -> Result<Vec<Vec<u8>>, Refusal> {
         let site = self.site;
@@ -422,13 +444,7 @@ impl Court<'_> {
                 Mount::Dev(dev) => self.dev(*dev)?,
                 Mount::Proc => require(&site.mount_proc, "mount proc", "/proc is not mounted here")?,
                 Mount::Sys => require(&site.mount_sys, "mount sys", "/sys is not mounted here")?,
-                Mount::Tmp | Mount::VarTmp => {
-                    require(
-                        &site.mount_tmp,
-                        "mount tmp",
-                        "the host's temporary directories are not mounted here",
-                    )?;
-                }
+                Mount::Tmp | Mount::VarTmp => self.temporary()?,
                 Mount::ResolvConf => {
                     require(
                         &site.config_resolv_conf,
@@ -440,7 +456,7 @@ impl Court<'_> {
                 Mount::Home(bind) => self.home(bind)?,
                 Mount::Hostfs(bind) => self.hostfs(bind)?,
                 Mount::User(_) | Mount::Data { .. } => self.user_bind()?,
-                Mount::Scratch { .. } => {}
+                Mount::Scratch { destination, purpose } => self.scratch(destination, *purpose)?,
             }
         }
         Ok(site_binds)
@@ -482,11 +498,7 @@ impl Court<'_> {
 
     /// Without user bind control, a home is only what belongs to the caller, at its own path.
     fn home(&self, bind: &Bind) -> Result<(), Refusal> {
-        require(
-            &self.site.mount_home,
-            "mount home",
-            "home directories are not mounted here",
-        )?;
+        self.any_home()?;
         let facts = self.facts_of(bind.descriptor)?;
         let own = facts.uid == self.caller.uid.as_raw() && is_at_destination(facts, bind);
         if own { Ok(()) } else { self.user_bind() }
@@ -506,6 +518,27 @@ impl Court<'_> {
             "{} is not a mount point of the host",
             bind.destination
         )))
+    }
+
+    /// The empty directories of a contained run follow the directives of what they stand in for; any other place is
+    /// one that the user chose.
+    fn scratch(&self, destination: &ContainerPath, purpose: Scratch) -> Result<(), Refusal> {
+        let temporary = [&b"/tmp"[..], b"/var/tmp"].contains(&destination.as_bytes());
+        match purpose {
+            Scratch::Tmp if temporary => self.temporary(),
+            Scratch::Home => self.any_home(),
+            Scratch::Tmp | Scratch::Work => self.user_bind(),
+        }
+    }
+
+    fn temporary(&self) -> Result<(), Refusal> {
+        let text = "temporary directories are not mounted here";
+        require(&self.site.mount_tmp, "mount tmp", text)
+    }
+
+    fn any_home(&self) -> Result<(), Refusal> {
+        let text = "home directories are not mounted here";
+        require(&self.site.mount_home, "mount home", text)
     }
 
     fn user_bind(&self) -> Result<(), Refusal> {

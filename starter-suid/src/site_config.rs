@@ -6,6 +6,7 @@ use config::{Setting, Settings};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// Where the configuration folder is; chosen by `make install SYSCONFDIR=`.
 const SYSCONFDIR: &str = match option_env!("LAMINA_SYSCONFDIR") {
@@ -24,12 +25,19 @@ pub fn path() -> String {
 
 /// Reads the configuration. A file that anybody but root could have written is no configuration.
 pub fn load() -> Result<Settings, Refusal> {
-    let path = path();
-    for folder in [SYSCONFDIR, parent(&path)] {
-        let stat = rustix::fs::stat(folder).step(format!("looking at {folder}"))?;
-        require_roots_own(folder, &stat)?;
+    load_from(&path())
+}
+
+fn load_from(path: &str) -> Result<Settings, Refusal> {
+    for folder in Path::new(path).ancestors().skip(1) {
+        let shown = folder.display().to_string();
+        let looking = || format!("looking at {shown}");
+        // A link is followed only if root made it.
+        let itself = rustix::fs::lstat(folder).step(looking())?;
+        let target = rustix::fs::stat(folder).step(looking())?;
+        require_roots_folder(&shown, &itself, &target)?;
     }
-    let text = read_trusted(&path)?;
+    let text = read_trusted(path)?;
     Settings::parse(&text)
         .map_err(|error| Refusal::new(format!("couldn't parse configuration file {path}: {error}")))
 }
@@ -111,10 +119,6 @@ fn find_id(accounts: &[u8], name: &str) -> Option<u32> {
     })
 }
 
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("/", |(folder, _)| folder)
-}
-
 fn read_trusted(path: &str) -> Result<Vec<u8>, Refusal> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file: OwnedFd =
@@ -148,16 +152,15 @@ fn require_roots_own(path: &str, stat: &Stat) -> Result<(), Refusal> {
     )))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::find_id;
-
-    #[test]
-    fn an_id_is_found_by_the_exact_name_only() {
-        let accounts = b"root:x:0:0::/:\nalice:x:1000:1000::/:\nbroken\nx:y\nhuge:x:99999999999:1\n";
-        assert_eq!(find_id(accounts, "alice"), Some(1000));
-        for name in ["ali", "alicex", "broken", "x", "huge", ""] {
-            assert_eq!(find_id(accounts, name), None, "{name}");
-        }
+/// In a folder with the sticky bit nobody can replace what is root's, even where everybody can write.
+fn require_roots_folder(path: &str, itself: &Stat, target: &Stat) -> Result<(), Refusal> {
+    let sticky = target.st_uid == 0 && target.st_mode & 0o1000 != 0;
+    match itself.st_uid {
+        0 if sticky => Ok(()),
+        0 => require_roots_own(path, target),
+        _ => require_roots_own(path, itself),
     }
 }
+
+#[cfg(test)]
+mod tests;
