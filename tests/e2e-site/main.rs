@@ -1,6 +1,9 @@
 //! End-to-end tests about the site and the container it grants: every directive of `singularity.conf`, what a
 //! container is made of, how it ends, and what it leaves.
 
+mod configuration_file;
 mod plan;
-mod refused_plans;
 mod refused_images;
+mod refused_plans;
+mod surroundings;
+mod granted;

@@ -55,6 +55,12 @@ impl HandMade {
 
     /// The starter with this plan, run as the world's user.
     pub(crate) fn hand_over(&self, world: &World) -> Command {
+        let (program, arguments) = self.prepare(world);
+        world.program(program).args(arguments)
+    }
+
+    /// The program that hands this plan to the starter, and its arguments.
+    pub(crate) fn prepare(&self, world: &World) -> (PathBuf, Vec<OsString>) {
         let folder = world.folder();
         let (program, frame) = (folder.join("ask-starter"), folder.join("frame"));
         if !program.exists() {
@@ -69,16 +75,14 @@ impl HandMade {
             );
         }
         fs::write(&frame, frame::encode(&self.plan).expect("it is a plan")).expect("it is our folder");
-        let sources = self
-            .sources
-            .iter()
-            .enumerate()
-            .map(|(n, path)| self.opened(n, path));
-        world
-            .program(program)
-            .arg(world.installed().starter_suid())
-            .arg(frame)
-            .args(sources)
+        let mut arguments = vec![world.installed().starter_suid().into(), frame.into()];
+        arguments.extend(
+            self.sources
+                .iter()
+                .enumerate()
+                .map(|(n, path)| self.opened(n, path)),
+        );
+        (program, arguments)
     }
 
     /// How a source is opened: images as they are used, everything else as a mere place.

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use protocol::{Bind, ContainerPath, Content, Dev, Mount, Scratch};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -167,26 +167,53 @@ impl Chooser<'_> {
             message::warning("Skipping impossible home directory mount to '/'");
             return Ok(inside);
         };
-        let custom = matches!(self.intent.home, HomeRequest::Custom { .. });
-        let mount = match (self.intent.contain && !custom, self.workdir("home")?) {
-            (true, Some(folder)) => {
-                Mount::User(self.bind(open(&folder)?, &folder, destination, false, false)?)
+        let custom =
+            matches!(self.intent.home, HomeRequest::Custom { .. }) && self.site.user_bind_control.value;
+        let mount = if self.intent.contain && !custom {
+            match self.workdir("home")? {
+                Some(folder) => Mount::User(self.bind(open(&folder)?, &folder, destination, false, false)?),
+                None => Mount::Scratch {
+                    destination,
+                    purpose: Scratch::Home,
+                },
             }
-            (true, None) => Mount::Scratch {
-                destination,
-                purpose: Scratch::Home,
-            },
-            (false, _) => match open(&source) {
-                Ok(opened) => Mount::Home(self.bind(opened, &source, destination, false, !custom)?),
+        } else {
+            let opened = match open(&source) {
+                Ok(opened) if custom || self.may_show_home(&opened, &destination) => opened,
+                Ok(_) => return Ok(inside),
                 Err(failure) if custom => return Err(failure),
                 Err(failure) => {
                     message::warning(format!("Skipping mount of the home directory: {failure}"));
                     return Ok(inside);
                 }
-            },
+            };
+            Mount::Home(self.bind(opened, &source, destination, false, !custom)?)
         };
         self.mounts.push(mount);
         Ok(inside)
+    }
+
+    /// Without user bind control the starter shows a home only if it is the caller's, at its own path; any other is
+    /// left out here, with a warning, so that the container runs.
+    fn may_show_home(&self, home: &OwnedFd, destination: &ContainerPath) -> bool {
+        if self.site.user_bind_control.value {
+            return true;
+        }
+        let owned = nix::sys::stat::fstat(home).is_ok_and(|stat| stat.st_uid == self.caller.uid.as_raw());
+        let place = fs::read_link(format!("/proc/self/fd/{}", home.as_raw_fd()));
+        let in_place = place.is_ok_and(|place| place.as_os_str().as_bytes() == destination.as_bytes());
+        if !owned || !in_place {
+            let why = if owned {
+                "is reached through a link"
+            } else {
+                "is not yours"
+            };
+            message::warning(format!(
+                "Skipping mount of the home directory: {destination} {why}, and user bind control is disabled by \
+                 system administrator"
+            ));
+        }
+        owned && in_place
     }
 
     fn temporary(&mut self) -> Outcome<()> {
