@@ -712,7 +712,10 @@ fn the_shim_is_process_one_under_its_known_name_and_ends_as_the_program_does() {
         outcome.output.split_whitespace().collect::<Vec<_>>(),
         ["sinit", "sinit"]
     );
-    let apptainer = shimmed(shown).with(|payload| payload.dialect = Dialect::Apptainer);
+    let apptainer = shimmed(shown).with(|payload| {
+        payload.dialect = Dialect::Apptainer;
+        payload.working_directory.candidates.clear();
+    });
     assert!(
         apptainer
             .run_with(&PID_NAMESPACE)

@@ -164,7 +164,7 @@ impl Shell {
 
     /// Runs commands in a copy of this shell and returns what they print.
     fn capture(&mut self, list: &super::syntax::List) -> Result<Text, Stop> {
-        let mut copy = self.clone();
+        let mut copy = self.copy()?;
         copy.printed = Vec::new();
         self.substituted = true;
         copy.streams[0] = Stream::Output;

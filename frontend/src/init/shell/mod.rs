@@ -23,7 +23,7 @@ use syntax::Command;
 
 /// What one evaluation may spend: a unit for each command, file system question, and byte produced. Stock scripts
 /// need a few thousand.
-const WORK_MAX: usize = 8 << 20;
+const WORK_MAX: usize = 2 << 20;
 /// Longest script that is read, in bytes.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
 /// Deepest nesting of functions, sourced files and `eval`.
@@ -195,6 +195,18 @@ impl Shell {
             .checked_sub(work)
             .ok_or_else(|| Stop::foreign("very much work"))?;
         Ok(())
+    }
+
+    /// A copy for commands that may change everything and leave no trace; paid for by its size.
+    fn copy(&mut self) -> Result<Self, Stop> {
+        let variables = self
+            .variables
+            .iter()
+            .map(|(name, variable)| name.len() + variable.value.as_ref().map_or(0, Vec::len));
+        let printed = self.printed.iter().map(|(_, text)| text.len());
+        let positional = self.positional.iter().map(Vec::len);
+        self.spend(variables.chain(printed).chain(positional).sum())?;
+        Ok(self.clone())
     }
 
     fn print(&mut self, descriptor: usize, text: &[u8]) -> Result<(), Stop> {

@@ -70,7 +70,7 @@ impl Shell {
     }
 
     fn subshell(&mut self, list: &List) -> Result<(), Stop> {
-        let mut copy = self.clone();
+        let mut copy = self.copy()?;
         let result = copy.compound(list);
         self.leave_copy(&copy, result)?;
         self.printed = copy.printed;
