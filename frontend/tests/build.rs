@@ -153,6 +153,29 @@ fn a_sandbox_becomes_an_executable_sif_with_what_a_native_image_needs_and_stays_
 }
 
 #[test]
+fn nothing_is_written_or_read_through_links_that_a_source_brings() {
+    let place = Place::new();
+    let tree = plain_tree(&place);
+    let outside = place.join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("labels.json"), "{\"stolen\": \"yes\"}").unwrap();
+    symlink(&outside, tree.join(".singularity.d")).unwrap();
+    let (target, box_) = (place.join("new.sif"), place.join("box"));
+    build::build(&options(&target, &tree)).unwrap();
+    assert!(!object(&target, DataType::Json).contains("stolen"));
+    for source in [&tree, &target] {
+        build::build(&Options {
+            sandbox: true,
+            force: true,
+            ..options(&box_, source)
+        })
+        .unwrap();
+        assert_eq!(std::fs::read_link(box_.join(".singularity.d")).unwrap(), outside);
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+}
+
+#[test]
 fn what_an_ordinary_user_builds_belongs_to_root_inside() {
     let place = Place::new();
     let tree = plain_tree(&place);

@@ -10,9 +10,9 @@ use protocol::Window;
 use std::fs::File;
 use std::path::Path;
 
-/// How new images are compressed. Every kernel and every tool that reads squashfs knows gzip; what that costs against the
-/// others is measured in the folder's README.
-const COMPRESSION: &str = "gzip";
+/// How new images are compressed: every kernel and every tool that reads squashfs knows gzip, and level 6 packs several
+/// times as fast as the default 9 for one percent more bytes. Measured in the README of this crate.
+const COMPRESSION: [&str; 4] = ["-comp", "gzip", "-Xcompression-level", "6"];
 /// Most complaints of a helper that are repeated to the user.
 const COMPLAINTS_MAX: usize = 8;
 /// The exit status of unsquashfs since 4.5 when it did everything but, say, making device files.
@@ -29,12 +29,13 @@ pub(super) fn pack(
     programs: &Programs,
     interrupts: &Interrupts,
 ) -> Outcome<()> {
+    let [comp, gzip, level, six] = COMPRESSION;
     mksquashfs(
         programs,
         directory,
         image,
         interrupts,
-        &["-noappend", "-comp", COMPRESSION],
+        &["-noappend", comp, gzip, level, six],
     )?;
     match image::inspect(image, target)? {
         Format::Squashfs(_) => Ok(()),
