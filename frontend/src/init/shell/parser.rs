@@ -185,6 +185,16 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// Commands that must be there.
+    fn body(&mut self) -> Parsed<List> {
+        let list = self.list()?;
+        if list.is_empty() {
+            Err(Stop::foreign("a syntax error"))
+        } else {
+            Ok(list)
+        }
+    }
+
     fn and_or(&mut self) -> Parsed<Command> {
         let mut command = self.pipeline()?;
         loop {
@@ -246,7 +256,7 @@ impl<'a> Parser<'a> {
 
     fn group(&mut self) -> Parsed<Command> {
         self.eat_reserved(b"{");
-        let list = self.list()?;
+        let list = self.body()?;
         self.expect_reserved(b"}")?;
         Ok(Command::Group(list))
     }
@@ -256,7 +266,7 @@ impl<'a> Parser<'a> {
         if self.peek() == Some(b'(') {
             return Err(Stop::foreign("arithmetic"));
         }
-        let list = self.list()?;
+        let list = self.body()?;
         if self.eat(b")") {
             Ok(Command::Subshell(list))
         } else {
@@ -282,15 +292,15 @@ impl<'a> Parser<'a> {
         self.eat_reserved(b"if");
         let mut branches = Vec::new();
         loop {
-            let condition = self.list()?;
+            let condition = self.body()?;
             self.expect_reserved(b"then")?;
-            branches.push((condition, self.list()?));
+            branches.push((condition, self.body()?));
             if !self.eat_reserved(b"elif") {
                 break;
             }
         }
         let otherwise = if self.eat_reserved(b"else") {
-            self.list()?
+            self.body()?
         } else {
             List::new()
         };
@@ -338,7 +348,7 @@ impl<'a> Parser<'a> {
         if !until {
             self.eat_reserved(b"while");
         }
-        let condition = self.list()?;
+        let condition = self.body()?;
         let body = self.loop_body()?;
         Ok(Command::While {
             until,
@@ -349,7 +359,7 @@ impl<'a> Parser<'a> {
 
     fn loop_body(&mut self) -> Parsed<List> {
         self.expect_reserved(b"do")?;
-        let body = self.list()?;
+        let body = self.body()?;
         self.expect_reserved(b"done")?;
         Ok(body)
     }
@@ -386,6 +396,9 @@ impl<'a> Parser<'a> {
     }
 
     fn simple(&mut self) -> Parsed<Command> {
+        if CLOSING.contains(&self.plain_word()) || matches!(self.plain_word(), b"in" | b"!") {
+            return Err(Stop::foreign("a syntax error"));
+        }
         let (mut assignments, mut words, mut redirections) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             self.blanks();
