@@ -4,5 +4,6 @@ mod harness;
 mod installation;
 mod run;
 mod overlay;
+mod locks;
 mod confinement;
 mod site;

@@ -2,15 +2,7 @@
 
 use nix::sys::signal::Signal;
 use std::path::Path;
-use tests::{Command, World};
-
-fn exec(world: &World, options: &[&str], image: &Path, script: &str) -> Command {
-    world
-        .lamina(["exec"])
-        .args(options)
-        .arg(image)
-        .args(["sh", "-c", script])
-}
+use tests::World;
 
 fn text(path: &Path) -> String {
     path.display().to_string()
@@ -20,14 +12,16 @@ fn text(path: &Path) -> String {
 fn changes_are_there_in_the_next_container_and_nowhere_else() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    exec(&world, &["--overlay", &overlay], &image, "echo kept > /note")
+    world
+        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
         .run()
         .assert_ok();
-    exec(&world, &["--overlay", &overlay], &image, "cat /note")
+    world
+        .sh(&["--overlay", &overlay], &image, "cat /note")
         .run()
         .assert_ok()
         .assert_stdout("kept");
-    exec(&world, &[], &image, "cat /note").run().assert_status(1);
+    world.sh(&[], &image, "cat /note").run().assert_status(1);
 }
 
 #[test]
@@ -38,11 +32,13 @@ fn what_was_deleted_stays_deleted() {
     world.write("busybox/data/old", "");
     let overlay = text(&world.ext3_overlay(64));
     let script = "rm /bin/vi; rm -r /data; mkdir /data";
-    exec(&world, &["--overlay", &overlay], &image, script)
+    world
+        .sh(&["--overlay", &overlay], &image, script)
         .run()
         .assert_ok();
     let script = "ls /bin/vi 2>/dev/null || echo gone; ls -A /data";
-    exec(&world, &["--overlay", &overlay], &image, script)
+    world
+        .sh(&["--overlay", &overlay], &image, script)
         .run()
         .assert_ok()
         .assert_stdout("gone");
@@ -53,17 +49,14 @@ fn what_was_deleted_stays_deleted() {
 fn a_read_only_overlay_is_seen_and_not_written() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    exec(&world, &["--overlay", &overlay], &image, "echo kept > /note")
+    world
+        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
         .run()
         .assert_ok();
     let read_only = format!("{overlay}:ro");
-    let output = exec(
-        &world,
-        &["--overlay", &read_only],
-        &image,
-        "cat /note; touch /new",
-    )
-    .run();
+    let output = world
+        .sh(&["--overlay", &read_only], &image, "cat /note; touch /new")
+        .run();
     output
         .assert_status(1)
         .assert_stdout("kept")
@@ -77,18 +70,19 @@ fn the_last_overlay_named_is_on_top() {
     let overlays = [text(&world.ext3_overlay(64)), text(&world.ext3_overlay(64))];
     for (number, overlay) in overlays.iter().enumerate() {
         let script = format!("echo {number} > /both; echo {number} > /only-{number}");
-        exec(&world, &["--overlay", overlay], &image, &script)
+        world
+            .sh(&["--overlay", overlay], &image, &script)
             .run()
             .assert_ok();
     }
     let lower = format!("{}:ro", overlays[0]);
-    let output = exec(
-        &world,
-        &["--overlay", &lower, "--overlay", &overlays[1]],
-        &image,
-        "cat /both /only-0 /only-1",
-    )
-    .run();
+    let output = world
+        .sh(
+            &["--overlay", &lower, "--overlay", &overlays[1]],
+            &image,
+            "cat /both /only-0 /only-1",
+        )
+        .run();
     output.assert_ok().assert_stdout("1\n0\n1");
 }
 
@@ -96,13 +90,15 @@ fn the_last_overlay_named_is_on_top() {
 fn an_overlay_has_one_writer_who_is_named() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    let first = exec(&world, &["--overlay", &overlay], &image, "echo ready; cat")
+    let first = world
+        .sh(&["--overlay", &overlay], &image, "echo ready; cat")
         .spawn()
         .wait_for("ready");
-    let second = exec(&world, &["--overlay", &overlay], &image, "true").run();
+    let second = world.sh(&["--overlay", &overlay], &image, "true").run();
     second.assert_fatal(&world.user().name);
     first.finish().assert_ok();
-    exec(&world, &["--overlay", &overlay], &image, "true")
+    world
+        .sh(&["--overlay", &overlay], &image, "true")
         .run()
         .assert_ok();
 }
@@ -111,17 +107,18 @@ fn an_overlay_has_one_writer_who_is_named() {
 fn a_killed_container_frees_its_overlay() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    let first = exec(
-        &world,
-        &["--overlay", &overlay],
-        &image,
-        "echo kept > /note; echo ready; exec cat",
-    )
-    .spawn();
+    let first = world
+        .sh(
+            &["--overlay", &overlay],
+            &image,
+            "echo kept > /note; echo ready; exec cat",
+        )
+        .spawn();
     let first = first.wait_for("ready");
     first.signal(Signal::SIGKILL);
     assert_eq!(first.finish().signal, Some(Signal::SIGKILL as i32));
-    exec(&world, &["--overlay", &overlay], &image, "cat /note")
+    world
+        .sh(&["--overlay", &overlay], &image, "cat /note")
         .run()
         .assert_ok()
         .assert_stdout("kept");
@@ -131,15 +128,12 @@ fn a_killed_container_frees_its_overlay() {
 fn memory_takes_changes_and_forgets_them() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
-    let output = exec(
-        &world,
-        &["--writable-tmpfs"],
-        &image,
-        "echo here > /note; cat /note",
-    )
-    .run();
+    let output = world
+        .sh(&["--writable-tmpfs"], &image, "echo here > /note; cat /note")
+        .run();
     output.assert_ok().assert_stdout("here");
-    exec(&world, &["--writable-tmpfs"], &image, "cat /note")
+    world
+        .sh(&["--writable-tmpfs"], &image, "cat /note")
         .run()
         .assert_status(1);
 }
@@ -149,7 +143,8 @@ fn an_unknown_word_after_the_colon_is_an_error() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
     let option = format!("{overlay}:readonly");
-    exec(&world, &["--overlay", &option], &image, "true")
+    world
+        .sh(&["--overlay", &option], &image, "true")
         .run()
         .assert_fatal("readonly");
 }
@@ -159,14 +154,17 @@ fn a_directory_overlay_is_roots() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
     let directory = text(&world.mkdir("changes"));
-    exec(&world, &["--overlay", &directory], &image, "true")
+    world
+        .sh(&["--overlay", &directory], &image, "true")
         .run()
         .assert_fatal("root");
-    exec(&world, &["--overlay", &directory], &image, "echo kept > /note")
+    world
+        .sh(&["--overlay", &directory], &image, "echo kept > /note")
         .as_root()
         .run()
         .assert_ok();
-    exec(&world, &["--overlay", &directory], &image, "cat /note")
+    world
+        .sh(&["--overlay", &directory], &image, "cat /note")
         .as_root()
         .run()
         .assert_ok()
@@ -196,15 +194,12 @@ fn a_created_overlay_can_be_written() {
         ])
         .run()
         .assert_ok();
-    exec(
-        &world,
-        &["--overlay", &overlay],
-        &image,
-        "echo kept > /var/lib/box/note",
-    )
-    .run()
-    .assert_ok();
-    exec(&world, &["--overlay", &overlay], &image, "cat /var/lib/box/note")
+    world
+        .sh(&["--overlay", &overlay], &image, "echo kept > /var/lib/box/note")
+        .run()
+        .assert_ok();
+    world
+        .sh(&["--overlay", &overlay], &image, "cat /var/lib/box/note")
         .run()
         .assert_ok()
         .assert_stdout("kept");
@@ -219,14 +214,17 @@ fn an_overlay_in_the_sif_is_written_on_demand_and_always_seen() {
         .arg(&image)
         .run()
         .assert_ok();
-    exec(&world, &["--writable"], &image, "echo kept > /note")
+    world
+        .sh(&["--writable"], &image, "echo kept > /note")
         .run()
         .assert_ok();
-    exec(&world, &[], &image, "cat /note")
+    world
+        .sh(&[], &image, "cat /note")
         .run()
         .assert_ok()
         .assert_stdout("kept");
-    exec(&world, &[], &image, "touch /new")
+    world
+        .sh(&[], &image, "touch /new")
         .run()
         .assert_status(1)
         .assert_stderr_has("Read-only file system");

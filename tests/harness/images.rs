@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use tempfile::TempDir;
 
 const BUSYBOX_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/busybox-root");
 
@@ -75,6 +76,33 @@ impl World {
                 .arg(size),
         );
         fs::remove_dir_all(&content).expect("the home can be written");
+        self.give(&image);
+        image
+    }
+
+    /// A bare ext3 of a busybox, the user's; so is everything in it.
+    pub fn busybox_ext3(&self) -> PathBuf {
+        let make = |image: &Path| {
+            let root = cached_locked("root", make_root);
+            let owner = format!("root_owner={}", self.owner());
+            let mut mkfs = Command::new("mkfs.ext3");
+            mkfs.args(["-q", "-E", &owner, "-d"])
+                .arg(root)
+                .arg(image)
+                .arg("16M");
+            host(&mut mkfs);
+        };
+        self.own_copy(&cached("busybox.ext3", make), "busybox.ext3")
+    }
+
+    /// A squashfs of what `fill` puts into an empty folder, root's.
+    pub fn squashfs_of(&self, name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        fill(folder.path());
+        let image = self.path(&format!("{name}.sqfs"));
+        let mut mksquashfs = Command::new("mksquashfs");
+        mksquashfs.arg(folder.path()).arg(&image);
+        host(mksquashfs.args(["-noappend", "-all-root", "-quiet", "-no-progress"]));
         self.give(&image);
         image
     }

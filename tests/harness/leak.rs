@@ -72,6 +72,15 @@ fn processes(folder: &Path, sessions: &[Pid]) -> Vec<String> {
     alive.collect()
 }
 
+/// The processes of these sessions.
+pub(crate) fn alive(sessions: &[Pid]) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").expect("there is a /proc");
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let of_ours =
+        |pid: &Pid| nix::unistd::getsid(Some(*pid)).is_ok_and(|session| sessions.contains(&session));
+    numbers.map(Pid::from_raw).filter(of_ours).collect()
+}
+
 fn mentions(text: &[u8], folder: &Path) -> bool {
     let folder: &OsStr = folder.as_os_str();
     text.windows(folder.len()).any(|part| part == folder.as_bytes())

@@ -129,6 +129,12 @@ impl World {
         self.program(self.installed.lamina()).args(arguments)
     }
 
+    /// `lamina exec OPTIONS IMAGE sh -c SCRIPT`, run as the user.
+    pub fn sh(&self, options: &[&str], image: &Path, script: &str) -> Command {
+        let command = self.lamina(["exec"]).args(options).arg(image);
+        command.args(["sh", "-c", script])
+    }
+
     /// Any program, run as the user, who sees the site's configuration too.
     pub fn program(&self, program: impl AsRef<Path>) -> Command {
         Command::new(
@@ -138,6 +144,11 @@ impl World {
             self.conf.clone(),
             self.sessions.clone(),
         )
+    }
+
+    /// The processes that this world's commands left running.
+    pub fn processes(&self) -> Vec<Pid> {
+        leak::alive(&self.sessions.lock().expect("no test panics while it holds this"))
     }
 
     /// Panics unless every mount, loop device and process of this world's commands is gone.

@@ -38,11 +38,14 @@ fn wait(which: libc::pid_t, options: libc::c_int) -> Result<Option<(Pid, Fate)>,
     if found.as_raw() == 0 {
         return Ok(None);
     }
-    Ok(Some((found, if libc::WIFEXITED(status) {
-        Fate::Exited(libc::WEXITSTATUS(status))
-    } else if libc::WIFSIGNALED(status) {
-        Fate::Killed(libc::WTERMSIG(status))
-    } else {
-        Fate::Stopped
-    })))
+    Ok(Some((
+        found,
+        if libc::WIFEXITED(status) {
+            Fate::Exited(libc::WEXITSTATUS(status))
+        } else if libc::WIFSIGNALED(status) {
+            Fate::Killed(libc::WTERMSIG(status))
+        } else {
+            Fate::Stopped
+        },
+    )))
 }
