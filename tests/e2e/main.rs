@@ -5,5 +5,7 @@ mod installation;
 mod run;
 mod overlay;
 mod locks;
+mod combinations;
+mod stacking;
 mod confinement;
 mod site;

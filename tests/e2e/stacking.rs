@@ -1,0 +1,194 @@
+//! Which layer is above which.
+
+use std::fs;
+use std::path::Path;
+use tests::World;
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A squashfs layer with `/same` and `/NAME` saying `name`.
+fn layer(world: &World, name: &str) -> String {
+    let image = world.squashfs_of(name, |folder| {
+        for file in ["same", name] {
+            fs::write(folder.join(file), format!("{name}\n")).expect("it is our folder");
+        }
+    });
+    text(&image)
+}
+
+/// A writable ext3 overlay with the same two files, written through a container.
+fn overlay(world: &World, image: &Path, name: &str) -> String {
+    let overlay = text(&world.ext3_overlay(8));
+    let script = format!("echo {name} > /same; echo {name} > /{name}");
+    world
+        .sh(&["--overlay", &overlay], image, &script)
+        .run()
+        .assert_ok();
+    overlay
+}
+
+#[test]
+fn a_squashfs_is_a_layer_with_or_without_saying_that_it_is_read_only() {
+    let world = World::new();
+    let (image, layer) = (world.busybox_sqfs("gzip"), layer(&world, "one"));
+    for option in [layer.clone(), format!("{layer}:ro")] {
+        let run = world
+            .sh(&["--overlay", &option], &image, "cat /one; touch /x")
+            .run();
+        run.assert_status(1)
+            .assert_stdout("one")
+            .assert_stderr_has("Read-only file system");
+    }
+}
+
+#[test]
+fn the_last_read_only_overlay_on_the_command_line_is_uppermost() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let names = ["one", "two", "three"];
+    let layers = names.map(|name| layer(&world, name));
+    let options = layers.iter().flat_map(|layer| ["--overlay", layer]);
+    let options: Vec<&str> = options.collect();
+    world
+        .sh(&options, &image, "cat /same /one /two /three")
+        .run()
+        .assert_ok()
+        .assert_stdout("three\none\ntwo\nthree");
+    let joined = layers.join(",");
+    world
+        .sh(&["--overlay", &joined], &image, "cat /same")
+        .run()
+        .assert_ok()
+        .assert_stdout("three");
+}
+
+#[test]
+fn the_writable_overlay_is_on_top_wherever_it_is_named() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let (lower, upper) = (layer(&world, "lower"), overlay(&world, &image, "upper"));
+    for options in [
+        ["--overlay", &upper, "--overlay", &lower],
+        ["--overlay", &lower, "--overlay", &upper],
+    ] {
+        world
+            .sh(&options, &image, "cat /same /lower /upper; touch /x")
+            .run()
+            .assert_ok()
+            .assert_stdout("upper\nlower\nupper");
+    }
+}
+
+#[test]
+fn read_only_ext3_and_squashfs_layers_mix() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let (ext3, squashfs) = (overlay(&world, &image, "ext3"), layer(&world, "squashfs"));
+    let ext3 = format!("{ext3}:ro");
+    for (options, top) in [
+        (["--overlay", &ext3, "--overlay", &squashfs], "squashfs"),
+        (["--overlay", &squashfs, "--overlay", &ext3], "ext3"),
+    ] {
+        world
+            .sh(&options, &image, "cat /same /ext3 /squashfs")
+            .run()
+            .assert_ok()
+            .assert_stdout(&format!("{top}\next3\nsquashfs"));
+    }
+}
+
+#[test]
+fn what_a_lower_overlay_deleted_an_upper_one_can_bring_back() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let lower = text(&world.ext3_overlay(8));
+    world
+        .sh(
+            &["--overlay", &lower],
+            &image,
+            "rm /bin/vi; rm -r /var; mkdir /var",
+        )
+        .run()
+        .assert_ok();
+    let lower = format!("{lower}:ro");
+    let upper = text(&world.ext3_overlay(8));
+    let options = ["--overlay", &lower, "--overlay", &upper];
+    world
+        .sh(
+            &options,
+            &image,
+            "ls -A /var; ln -s busybox /bin/vi; mkdir /var/new",
+        )
+        .run()
+        .assert_ok()
+        .assert_stdout("");
+    world
+        .sh(&options, &image, "readlink /bin/vi; ls -A /var")
+        .run()
+        .assert_ok()
+        .assert_stdout("busybox\nnew");
+    world
+        .sh(&["--overlay", &lower], &image, "ls /bin/vi")
+        .run()
+        .assert_status(1);
+}
+
+#[test]
+fn a_directory_layer_is_its_upper_folder_if_it_has_one() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    for (folder, file) in [("plain", "plain/note"), ("with", "with/upper/note")] {
+        world.mkdir(&format!("{folder}/work"));
+        world.mkdir(
+            Path::new(file)
+                .parent()
+                .and_then(Path::to_str)
+                .expect("it has one"),
+        );
+        world.write(file, folder);
+        let option = format!("{}:ro", world.path(folder).display());
+        let run = world.sh(&["--overlay", &option], &image, "cat /note; touch /x");
+        run.as_root()
+            .run()
+            .assert_status(1)
+            .assert_stdout(folder)
+            .assert_stderr_has("Read-only file system");
+    }
+}
+
+#[test]
+fn a_read_only_ext3_overlay_without_an_upper_folder_says_so() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let overlay = world.path("plain.img");
+    let mkfs = world.program("mkfs.ext3").args(["-q"]).arg(&overlay).arg("8M");
+    mkfs.run().assert_ok();
+    world
+        .sh(
+            &["--overlay", &format!("{}:ro", overlay.display())],
+            &image,
+            "true",
+        )
+        .run()
+        .assert_fatal("upper");
+}
+
+#[test]
+fn as_many_overlays_as_a_plan_can_name_are_stacked_and_one_more_is_refused() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let layer = layer(&world, "one");
+    let many = |number| vec![layer.as_str(); number].join(",");
+    world
+        .sh(&["--overlay", &many(protocol::LAYERS_MAX)], &image, "cat /one")
+        .run()
+        .assert_ok()
+        .assert_stdout("one");
+    world
+        .sh(&["--overlay", &many(protocol::LAYERS_MAX + 1)], &image, "true")
+        .run()
+        .assert_fatal("more layers or mounts than one container can have")
+        .assert_stderr_has(&format!("at most {} overlays", protocol::LAYERS_MAX));
+}
