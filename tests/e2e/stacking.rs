@@ -108,7 +108,7 @@ fn what_a_lower_overlay_deleted_an_upper_one_can_bring_back() {
         .sh(
             &["--overlay", &lower],
             &image,
-            "rm /bin/vi; rm -r /var; mkdir /var",
+            "rm /bin/vi; rm -r /usr; mkdir /usr",
         )
         .run()
         .assert_ok();
@@ -119,13 +119,13 @@ fn what_a_lower_overlay_deleted_an_upper_one_can_bring_back() {
         .sh(
             &options,
             &image,
-            "ls -A /var; ln -s busybox /bin/vi; mkdir /var/new",
+            "ls -A /usr; ln -s busybox /bin/vi; mkdir /usr/new",
         )
         .run()
         .assert_ok()
         .assert_stdout("");
     world
-        .sh(&options, &image, "readlink /bin/vi; ls -A /var")
+        .sh(&options, &image, "readlink /bin/vi; ls -A /usr")
         .run()
         .assert_ok()
         .assert_stdout("busybox\nnew");
