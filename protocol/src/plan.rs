@@ -152,8 +152,11 @@ pub struct Bind {
 pub enum Dev {
     /// The host's `/dev` with everything below it.
     Host,
-    /// The few nodes that every program expects, own terminals, own shared memory.
-    Minimal,
+    /// The few nodes that every program expects, and shared memory of its own.
+    Minimal {
+        /// Terminals of its own, too.
+        terminals: bool,
+    },
 }
 
 /// What a directory in the session's memory is for.

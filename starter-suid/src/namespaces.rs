@@ -82,7 +82,8 @@ pub fn prepare(permit: &Permit, evidence: Evidence) -> Result<Materials, Refusal
         });
     }
     let mut device_nodes = Vec::new();
-    if plan.mounts.contains(&Mount::Dev(Dev::Minimal)) {
+    let minimal_dev = |mount: &Mount| matches!(mount, Mount::Dev(Dev::Minimal { .. }));
+    if plan.mounts.iter().any(minimal_dev) {
         for name in DEVICE_NODES {
             if let Some(tree) = host_tree(format!("/dev/{name}").as_bytes(), NOSUID, orders)? {
                 device_nodes.push((name, tree));

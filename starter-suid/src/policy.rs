@@ -465,7 +465,7 @@ impl Court<'_> {
     fn dev(&self, dev: Dev) -> Result<(), Refusal> {
         let setting = &self.site.mount_dev;
         match (setting.value, dev) {
-            (MountDev::Yes, _) | (MountDev::Minimal, Dev::Minimal) => Ok(()),
+            (MountDev::Yes, _) | (MountDev::Minimal, Dev::Minimal { .. }) => Ok(()),
             (MountDev::Minimal, Dev::Host) => Err(Refusal::by_site(
                 "only a minimal /dev is mounted here",
                 "mount dev",

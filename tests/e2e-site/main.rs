@@ -7,3 +7,4 @@ mod refused_images;
 mod refused_plans;
 mod surroundings;
 mod granted;
+mod mounts;

@@ -70,7 +70,7 @@ fn a_mount_of_the_site_that_is_switched_off_is_not_made() {
             "/dev is not mounted here",
         ),
         (
-            Mount::Dev(Dev::Minimal),
+            Mount::Dev(Dev::Minimal { terminals: true }),
             "mount dev = no",
             "/dev is not mounted here",
         ),
@@ -82,12 +82,12 @@ fn a_mount_of_the_site_that_is_switched_off_is_not_made() {
         (
             Mount::Tmp,
             "mount tmp = no",
-            "the host's temporary directories are not mounted here",
+            "temporary directories are not mounted here",
         ),
         (
             Mount::VarTmp,
             "mount tmp = no",
-            "the host's temporary directories are not mounted here",
+            "temporary directories are not mounted here",
         ),
         (
             Mount::ResolvConf,

@@ -104,7 +104,8 @@ fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
     let fixed = |place: &str, what: &str| (place.to_owned(), what.to_owned());
     match mount {
         Mount::Dev(Dev::Host) => fixed("/dev", "the host's"),
-        Mount::Dev(Dev::Minimal) => fixed("/dev", "a minimal one"),
+        Mount::Dev(Dev::Minimal { terminals: true }) => fixed("/dev", "a minimal one"),
+        Mount::Dev(Dev::Minimal { terminals: false }) => fixed("/dev", "a minimal one without terminals"),
         Mount::Proc if planned.plan.namespaces.pid => fixed("/proc", "a new one"),
         Mount::Proc => fixed("/proc", "the host's"),
         Mount::Sys => fixed("/sys", "a new one"),

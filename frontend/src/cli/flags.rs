@@ -359,11 +359,14 @@ fn argument(flag: &'static Flag) -> Arg {
             .value_parser(ValueParser::new(parse_switch))
             .value_name("BOOL")
             .hide_possible_values(true),
+        // As with the incumbents, what follows such a flag is its value, whatever it begins with.
         Kind::Text => argument
             .value_parser(ValueParser::os_string())
+            .allow_hyphen_values(true)
             .value_name("VALUE"),
         Kind::List | Kind::Each => argument
             .value_parser(ValueParser::os_string())
+            .allow_hyphen_values(true)
             .value_name("VALUE")
             .action(ArgAction::Append),
     }

@@ -1,4 +1,4 @@
-//! What is mounted inside the container besides its root, in the order the incumbents mount it.
+//! What is mounted inside the container besides its root, in the order it is mounted.
 
 use super::Sources;
 use crate::error::{Failure, Outcome};
@@ -58,8 +58,9 @@ pub(super) fn choose(
     chooser.host_file_systems()?;
     chooser.site_binds()?;
     chooser.kernel();
-    let home = chooser.home()?;
+    // A home below /tmp is not to be hidden by it.
     chooser.temporary()?;
+    let home = chooser.home()?;
     chooser.scratch()?;
     chooser.working_directory()?;
     if site.config_resolv_conf.value {
@@ -90,7 +91,9 @@ impl Chooser<'_> {
         match self.site.mount_dev.value {
             MountDev::No => {}
             _ if self.left_out("dev") => {}
-            _ if minimal => self.mounts.push(Mount::Dev(Dev::Minimal)),
+            _ if minimal => self.mounts.push(Mount::Dev(Dev::Minimal {
+                terminals: self.site.mount_devpts.value && !self.left_out("devpts"),
+            })),
             _ => self.mounts.push(Mount::Dev(Dev::Host)),
         }
     }

@@ -184,7 +184,7 @@ fn mounts() -> impl Strategy<Value = Mount> {
         });
     prop_oneof![
         Just(Mount::Dev(Dev::Host)),
-        Just(Mount::Dev(Dev::Minimal)),
+        any::<bool>().prop_map(|terminals| Mount::Dev(Dev::Minimal { terminals })),
         Just(Mount::Proc),
         Just(Mount::Sys),
         Just(Mount::Tmp),

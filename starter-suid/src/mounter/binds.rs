@@ -1,7 +1,9 @@
 //! What is mounted inside the container, one thing at a time, each at a place found from the container's own root.
 
 use crate::caller::Caller;
+use crate::mounter::destinations::Wanted;
 use crate::mounter::layers::Stack;
+use crate::mounter::privilege::{ALWAYS, as_caller};
 use crate::mounter::session::{Session, make_directory, make_file};
 use crate::mounter::{destinations, kernel_fs, pivot};
 use crate::namespaces::{NOSUID, NOSUID_NODEV, Tree};
@@ -27,6 +29,7 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 pub struct House<'a> {
     caller: &'a Caller,
     permit: &'a Permit,
+    wanted: &'a [Wanted],
     root: OwnedFd,
     session: Session<'a>,
     warnings: Vec<String>,
@@ -42,11 +45,18 @@ enum Need {
 }
 
 impl<'a> House<'a> {
-    /// An unfurnished container; its root must be attached already.
-    pub fn new(caller: &'a Caller, permit: &'a Permit, root: OwnedFd, session: Session<'a>) -> Self {
+    /// An unfurnished container; its root must be attached already. `wanted` are the places of all its mounts.
+    pub fn new(
+        caller: &'a Caller,
+        permit: &'a Permit,
+        wanted: &'a [Wanted],
+        root: OwnedFd,
+        session: Session<'a>,
+    ) -> Self {
         Self {
             caller,
             permit,
+            wanted,
             root,
             session,
             warnings: Vec::new(),
@@ -73,9 +83,9 @@ impl<'a> House<'a> {
                 directory(kernel_fs::fresh("sysfs", &[], NOSUID_NODEV)?),
                 Need::Wished,
             ),
-            (Mount::Dev(Dev::Minimal), None) => {
+            (Mount::Dev(Dev::Minimal { terminals }), None) => {
                 if let Some(target) = self.target(&destination, true, Need::Wished)? {
-                    self.minimal_dev(&target, device_nodes)?;
+                    self.minimal_dev(&target, device_nodes, *terminals)?;
                 }
                 return Ok(());
             }
@@ -90,7 +100,9 @@ impl<'a> House<'a> {
             }
             (Mount::Data { image, .. }, None) => (stack.take(image.descriptor)?, Need::Required),
             (Mount::Scratch { purpose, .. }, None) => {
-                (directory(self.session.scratch(*purpose)?), Need::Required)
+                let scratch = self.session.scratch(*purpose)?;
+                self.make_places_in(&scratch, &destination)?;
+                (directory(scratch), Need::Required)
             }
             (
                 Mount::Dev(Dev::Host) | Mount::Tmp | Mount::VarTmp | Mount::ResolvConf | Mount::SiteBind(_),
@@ -106,6 +118,20 @@ impl<'a> House<'a> {
             Some(target) => attach(&tree.fd, &target).step(format!("mounting at {destination}")),
             None => Ok(()),
         }
+    }
+
+    /// Makes the places that other mounts want below a scratch directory, which hides those of the image.
+    fn make_places_in(&self, scratch: &OwnedFd, at: &ContainerPath) -> Result<(), Refusal> {
+        for (place, directory) in self.wanted {
+            let below = place.as_bytes().strip_prefix(at.as_bytes());
+            let below = below.and_then(|below| ContainerPath::new(below.to_vec()).ok());
+            if let Some(below) = below {
+                as_caller(self.caller, ALWAYS, || {
+                    destinations::create(scratch, &below, *directory)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The place of a mount; `None` when the container runs without it.
@@ -137,8 +163,13 @@ impl<'a> House<'a> {
         Ok(None)
     }
 
-    /// A `/dev` with the nodes that every program expects and terminals of its own.
-    fn minimal_dev(&mut self, target: &OwnedFd, nodes: &[(&'static str, Tree)]) -> Result<(), Refusal> {
+    /// A `/dev` with the nodes that every program expects and, where site and caller want them, own terminals.
+    fn minimal_dev(
+        &mut self,
+        target: &OwnedFd,
+        nodes: &[(&'static str, Tree)],
+        terminals: bool,
+    ) -> Result<(), Refusal> {
         let doing = "furnishing /dev";
         let dev = kernel_fs::fresh("tmpfs", &[("mode", "0755"), ("size", "65536")], NOSUID)?;
         attach(&dev, target).step(doing)?;
@@ -156,7 +187,7 @@ impl<'a> House<'a> {
         make_directory(&dev, "shm", 0o1777)?;
         let shm = self.session.scratch(protocol::Scratch::Tmp)?;
         attach(&shm, &open("shm")?).step(doing)?;
-        if self.permit.orders.devpts {
+        if terminals && self.permit.orders.devpts {
             make_directory(&dev, "pts", 0o755)?;
             let options = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", TTY_GROUP)];
             let pts = kernel_fs::fresh("devpts", &options, NOSUID)?;

@@ -45,7 +45,7 @@ fn furnish(caller: &Caller, permit: &Permit, materials: Materials) -> Result<Bui
     let mut stack = layers::open(caller, permit, materials.sources, &mut session)?;
     let wanted = destinations::wanted(permit, &materials.host_trees, &stack)?;
     let root = overlay::assemble(caller, permit, &mut stack, &wanted, &session)?;
-    let mut house = binds::House::new(caller, permit, root, session);
+    let mut house = binds::House::new(caller, permit, &wanted, root, session);
     for (mount, tree) in permit.plan.mounts.iter().zip(materials.host_trees) {
         house.add(mount, tree, &mut stack, &materials.device_nodes)?;
     }

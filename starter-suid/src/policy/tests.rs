@@ -288,7 +288,11 @@ fn rules() -> Vec<Rule> {
         rule("mount proc = no", run().mount(Mount::Proc), Everybody),
         rule("mount sys = no", run().mount(Mount::Sys), Everybody),
         rule("mount dev = no", run().mount(Mount::Dev(Dev::Host)), Everybody),
-        rule("mount dev = no", run().mount(Mount::Dev(Dev::Minimal)), Everybody),
+        rule(
+            "mount dev = no",
+            run().mount(Mount::Dev(Dev::Minimal { terminals: true })),
+            Everybody,
+        ),
         rule(
             "mount dev = minimal",
             run().mount(Mount::Dev(Dev::Host)),
@@ -837,7 +841,7 @@ fn what_asks_for_nothing_of_the_sites_needs_nothing_of_it() {
         "user bind control = no\nmount home = no\nmount proc = no\nenable overlay = no\nmount dev = no",
     );
     Request::new()
-        .mount(Mount::Dev(Dev::Minimal))
+        .mount(Mount::Dev(Dev::Minimal { terminals: true }))
         .permitted("mount dev = minimal");
 }
 
@@ -907,7 +911,7 @@ fn additions() -> impl Strategy<Value = fn(Request) -> Request> {
         |request| request.mount(Mount::Sys),
         |request| request.mount(Mount::Tmp),
         |request| request.mount(Mount::Dev(Dev::Host)),
-        |request| request.mount(Mount::Dev(Dev::Minimal)),
+        |request| request.mount(Mount::Dev(Dev::Minimal { terminals: true })),
         |request| request.mount(Mount::ResolvConf),
         |request| request.scratch(Scratch::Work, "/scratch"),
         |request| request.scratch(Scratch::Home, "/home/u"),
