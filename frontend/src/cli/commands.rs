@@ -171,6 +171,62 @@ const COMMANDS: &[Entry] = &[
         },
     },
     Entry {
+        name: "sif new",
+        synopsis: "<sif>",
+        about: "Make a SIF without objects",
+        flags: &[],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "  sif new image.sif",
+        run: |invocation, entry, _, words| {
+            let done = sif::new(&words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
+        name: "sif add",
+        synopsis: "<sif> <object> --datatype <number> [options...]",
+        about: "Add a file to a SIF as a new object",
+        flags: &[flags::SIF_ADD],
+        positionals: (2, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  sif add --datatype 4 --partfs 2 --parttype 4 --partarch 2 --groupid 1 image.sif overlay.img\n  sif add image.sif recipe.def --datatype 1",
+        run: |invocation, entry, given, words| {
+            let done = sif::add(&given, &words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
+        name: "sif del",
+        synopsis: "[--compact] <id> <sif>",
+        about: "Delete an object of a SIF",
+        flags: &[flags::SIF_DEL],
+        positionals: (2, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  sif del 4 image.sif",
+        run: |invocation, entry, given, words| {
+            let done = sif::del(&given, &words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
+        name: "sif setprim",
+        synopsis: "<id> <sif>",
+        about: "Make a system partition of a SIF the one to run",
+        flags: &[],
+        positionals: (2, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  sif setprim 4 image.sif",
+        run: |invocation, entry, _, words| {
+            let done = sif::setprim(&words);
+            in_sif_group(invocation, entry, done)
+        },
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",

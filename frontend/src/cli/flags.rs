@@ -333,6 +333,91 @@ pub const BUILD: &[Flag] = &[
 /// The flag of `sif header`, `sif list` and `sif info`.
 pub const SIF_SHOW: &[Flag] = &[flag("json", Switch, &[], "Print JSON")];
 
+/// Flags of `sif add`: what the numbers mean is the incumbents' and stays.
+pub const SIF_ADD: &[Flag] = &[
+    flag(
+        "datatype",
+        Text,
+        &[],
+        "What the object is (needed):\n 1 Deffile         a definition file\n 2 EnvVar          environment variables\n \
+         3 Labels          labels in JSON\n 4 Partition       a file system\n 5 Signature       a signature\n \
+         6 GenericJSON     any JSON\n 7 Generic         anything\n 8 CryptoMessage   the key of an encrypted \
+         partition\n 9 SBOM            a bill of materials\n10 OCI.RootIndex   the index of an OCI image\n11 OCI.Blob        a part of an OCI image",
+    ),
+    flag(
+        "partfs",
+        Text,
+        &[],
+        "File system of a partition (needed with --datatype 4):\n 1 Squash    2 Ext3      3 ImmuObj   4 Raw",
+    ),
+    flag(
+        "parttype",
+        Text,
+        &[],
+        "Use of a partition (needed with --datatype 4):\n 1 System    a root file system that is not run\n 2 PrimSys   \
+         the root file system that is run\n 3 Data      data for --bind\n 4 Overlay   a layer over the root file system",
+    ),
+    flag(
+        "partarch",
+        Text,
+        &[],
+        "Architecture of a partition (needed with --datatype 4):\n 1 386       2 amd64     3 arm       4 arm64\n \
+         5 ppc64     6 ppc64le   7 mips      8 mipsle\n 9 mips64   10 mips64le 11 s390x    12 riscv64\n13 loong64",
+    ),
+    flag(
+        "signhash",
+        Text,
+        &[],
+        "Hash of a signature (needed with --datatype 5):\n 1 SHA256        2 SHA384        3 SHA512\n \
+         4 BLAKE2s_256   5 BLAKE2b_256",
+    ),
+    flag(
+        "signentity",
+        Text,
+        &[],
+        "Who signed: the 40 digits of a key's fingerprint (needed with --datatype 5)",
+    ),
+    flag(
+        "sbomformat",
+        Text,
+        &[],
+        "Format of a bill of materials (needed with --datatype 9): cyclonedx-json, cyclonedx-xml, github-json, \
+         spdx-json, spdx-rdf, spdx-tag-value, spdx-yaml, syft-json",
+    ),
+    flag(
+        "groupid",
+        Text,
+        &[],
+        "Group to put it in; 0, the default, is none. A native image has all it runs in group 1",
+    ),
+    flag(
+        "link",
+        Text,
+        &[],
+        "Id of the object that it is about; 0, the default, is none",
+    ),
+    flag(
+        "alignment",
+        Text,
+        &[],
+        "Start the data at a multiple of so many bytes [default: 4096 for a partition, else 0, which is anywhere]",
+    ),
+    flag(
+        "filename",
+        Text,
+        &[],
+        "Name of the object, at most 128 bytes [default: that of the file]",
+    ),
+];
+
+/// The flag of `sif del`.
+pub const SIF_DEL: &[Flag] = &[flag(
+    "compact",
+    Switch,
+    &[],
+    "Give back the disk space even where other objects lie behind it",
+)];
+
 /// Adds `flags` to a clap command.
 pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
     flags

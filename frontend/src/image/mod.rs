@@ -20,7 +20,7 @@ mod squashfs;
 pub use bytes::{Bytes, FileBytes};
 pub use defect::Defect;
 pub use detect::detect;
-pub use opening::{inspect, open, open_regular, open_writable_if_permitted};
+pub use opening::{check_file_system, inspect, open, open_regular, open_writable_if_permitted};
 
 /// What the caller wants to do with an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,9 +1,10 @@
 //! Opening an image once, without touching anything that is not a file or directory, and having it inspected.
 
-use super::{Access, Defect, Format, Image, detect};
+use super::{Access, Defect, Format, Image, detect, ext3, squashfs};
 use crate::confined::reader;
-use crate::error::{Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome};
 use crate::message::shown;
+use crate::sif::FsType;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::Mode;
@@ -102,6 +103,26 @@ pub fn inspect(file: &File, path: &Path) -> Outcome<Format> {
         crate::sif::warn_of_counters(&sif.table, path);
     }
     Ok(format)
+}
+
+/// Checks, in a confined child, that a whole file is the file system that the descriptor of a partition would name.
+/// One of a type that is never mounted passes.
+///
+/// # Errors
+/// It is not, or not one that can be mounted.
+pub fn check_file_system(file: &File, fs: FsType) -> Outcome<()> {
+    let size = file.metadata().doing(|| "reading it".into())?.len();
+    let window = Window { offset: 0, size };
+    let answer = reader::read(file, size, |bytes| match fs {
+        FsType::Squashfs => squashfs::probe(bytes, window).map(|found| found.is_some()),
+        FsType::Ext3 => ext3::probe(bytes, window).map(|found| found.is_some()),
+        _ => Ok(true),
+    });
+    match answer.map_err(|unanswered| Failure::new(unanswered.to_string()))? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::new(format!("it does not begin as {} does", fs.name()))),
+        Err(defect) => Err(Failure::new(defect.to_string())),
+    }
 }
 
 /// Makes the path absolute and free of symbolic links.

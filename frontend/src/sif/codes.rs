@@ -41,6 +41,15 @@ macro_rules! codes {
                 }
             }
 
+            /// The member that listings call so.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$member),)*
+                    _ => None,
+                }
+            }
+
             /// Whether this build has a name for the number.
             #[must_use]
             pub fn is_known(self) -> bool {
@@ -203,6 +212,13 @@ impl Arch {
         Self(digits)
     }
 
+    /// The architecture with this number, which is what its digits say.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        let digits = [b'0' + (number / 10) % 10, b'0' + number % 10];
+        Some(Self(digits)).filter(|arch| number < 100 && arch.is_known())
+    }
+
     /// The two bytes in the file.
     #[must_use]
     pub fn digits(self) -> [u8; 2] {
@@ -258,6 +274,11 @@ mod tests {
             assert_eq!(MessageFormat::from_code(code).code(), code);
             assert_eq!(MessageType::from_code(code).code(), code);
             assert_eq!(SbomFormat::from_code(code).code(), code);
+            let format = SbomFormat::from_code(code);
+            assert_eq!(
+                SbomFormat::from_name(format.name()),
+                Some(format).filter(|format| format.is_known())
+            );
         }
         assert_eq!(FsType::from_code(9), FsType::Unknown(9));
     }
@@ -267,6 +288,8 @@ mod tests {
         assert_eq!(Arch::from_digits(*b"02").name(), "amd64");
         assert_eq!(Arch::from_name("riscv64"), Some(Arch::from_digits(*b"12")));
         assert_eq!(Arch::from_digits(*b"99").name(), "unknown");
+        assert_eq!(Arch::from_number(13), Arch::from_name("loong64"));
+        assert_eq!((Arch::from_number(0), Arch::from_number(102)), (None, None));
         assert!(!Arch::NONE.is_known());
         assert!(Arch::host().is_known());
     }

@@ -12,11 +12,13 @@ mod change;
 mod encode;
 mod read;
 mod signed;
+mod source;
 mod write;
 
 pub use change::{Gap, delete, set_primary};
 pub use codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
 pub(crate) use read::warn_of_counters;
 pub use read::{SifFile, open, read};
+pub use source::Source;
 pub use table::{Descriptor, Extra, Header, Link, Table};
 pub use write::{CreateOptions, Data, NewObject, append, create};
