@@ -7,5 +7,7 @@ mod overlay;
 mod locks;
 mod combinations;
 mod stacking;
+mod persistence;
+mod upper_and_work;
 mod confinement;
 mod site;
