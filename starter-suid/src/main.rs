@@ -64,8 +64,9 @@ fn start(caller: &Caller) -> Result<Infallible, Refusal> {
         }
     }
     sanitize::lift_deadline();
-    let built = mounter::build(caller, &permit, materials)?;
+    let (built, mounter) = mounter::build(caller, &permit, materials)?;
     let proof = drop_root::give_up(caller)?;
+    mounter.end()?;
     if permit.plan.namespaces.pid {
         hand_over::end_with_monitor(&proof)?;
     }

@@ -17,8 +17,7 @@ pub fn receive() -> Result<Plan, Refusal> {
         );
     }
     rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK).step("preparing to read the plan")?;
-    let mut bytes = vec![0; FRAME_BYTES_MAX + 1];
-    let length = rustix::io::read(&pipe, &mut bytes).step("reading the plan")?;
-    bytes.truncate(length);
+    let mut bytes = Vec::with_capacity(FRAME_BYTES_MAX + 1);
+    rustix::io::read(&pipe, rustix::buffer::spare_capacity(&mut bytes)).step("reading the plan")?;
     frame::decode(&bytes).map_err(|error| Refusal::new(error.to_string()))
 }

@@ -209,16 +209,3 @@ const NO_ROOT: CapabilitiesSecureBits =
 pub fn c_string(bytes: &[u8]) -> Result<CString, Refusal> {
     CString::new(bytes).map_err(|_| Refusal::failed("naming a path", Errno::EINVAL))
 }
-
-/// Drops every capability the kernel knows from the bounding set.
-pub fn empty_bounding_set() -> Result<(), Refusal> {
-    for capability in 0..64 {
-        // SAFETY: precondition: none beyond the argument types; the call reads integers only.
-        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
-            Ok(_) => {}
-            Err(Errno::EINVAL) if capability > 0 => break,
-            Err(error) => return Err(Refusal::failed("emptying the bounding set", error)),
-        }
-    }
-    Ok(())
-}

@@ -141,7 +141,19 @@ impl<'a> House<'a> {
         directory: bool,
         need: Need,
     ) -> Result<Option<OwnedFd>, Refusal> {
-        let why = match destinations::find(self.caller, &self.root, place)? {
+        let found = destinations::find(self.caller, &self.root, place)?;
+        self.fit_target(place, found, directory, need)
+    }
+
+    /// A place that was looked for, if something of this kind can be mounted there.
+    fn fit_target(
+        &mut self,
+        place: &ContainerPath,
+        found: Result<OwnedFd, Errno>,
+        directory: bool,
+        need: Need,
+    ) -> Result<Option<OwnedFd>, Refusal> {
+        let why = match found {
             Ok(target) => {
                 let mode = rustix::fs::fstat(&target)
                     .step("looking at a mount point")?
@@ -223,7 +235,7 @@ impl<'a> House<'a> {
     ) -> Result<Option<OwnedFd>, Refusal> {
         match destinations::find(self.caller, &self.root, place)? {
             Err(_) if file != AccountFile::Hostname => Ok(None),
-            _ => self.target(place, false, Need::Wished),
+            found => self.fit_target(place, found, false, Need::Wished),
         }
     }
 

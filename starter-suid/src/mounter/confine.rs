@@ -4,7 +4,6 @@ use crate::mounter::privilege;
 use crate::namespaces::NOSUID;
 use crate::refusal::{Refusal, Step};
 use crate::sys;
-use caps::CapSet;
 use landlock::{ABI, Access, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 use linux_raw_sys::loop_device;
 use nix::sys::signal::Signal;
@@ -97,7 +96,6 @@ const CALLS: &[(i64, When, &str)] = &[
     (libc::SYS_fcntl, OneOf(1, FCNTLS), "copies of descriptors"),
     (libc::SYS_sendmsg, Any, "the report"),
     (libc::SYS_setfsuid, Any, "acting as the caller"),
-    (libc::SYS_capget, Any, "capabilities, raised around a call"),
     (libc::SYS_capset, Any, "capabilities, raised around a call"),
     (
         libc::SYS_clock_nanosleep,
@@ -110,7 +108,6 @@ const CALLS: &[(i64, When, &str)] = &[
     (libc::SYS_mremap, Any, "memory"),
     (libc::SYS_statx, Any, "how long the mount table is"),
     (libc::SYS_lseek, Any, "how long the mount table is"),
-    (libc::SYS_getrandom, Any, "hash maps of the capability sets"),
     (libc::SYS_exit_group, Any, "the end"),
     (libc::SYS_rt_sigreturn, Any, "the end of a stop"),
     (libc::SYS_restart_syscall, Any, "the end of a stop"),
@@ -141,11 +138,8 @@ pub fn confine(starter: Pid) -> Result<(), Refusal> {
     if getppid() != starter {
         return Err(Refusal::new("the starter is gone"));
     }
-    caps::clear(None, CapSet::Inheritable).step("emptying a capability set")?;
     sys::detach_ids_from_capabilities()?;
-    let effective = privilege::ALWAYS.iter().copied().collect();
-    caps::set(None, CapSet::Effective, &effective).step("choosing capabilities")?;
-    caps::set(None, CapSet::Permitted, &privilege::permitted()).step("limiting capabilities")?;
+    privilege::raise(privilege::ALWAYS)?;
     nix::sys::prctl::set_no_new_privs().step("setting no_new_privs")?;
     leave_the_network()?;
     allow_only_listed_calls()

@@ -2,7 +2,7 @@
 
 use crate::caller::Caller;
 use crate::mounter::layers::Stack;
-use crate::mounter::privilege::{WALK, as_caller};
+use crate::mounter::privilege::{NOTHING, WALK, as_caller};
 use crate::mounter::session::{make_directory, make_file};
 use crate::namespaces::Tree;
 use crate::policy::Permit;
@@ -83,7 +83,7 @@ pub fn read(
     place: &ContainerPath,
 ) -> Result<Result<OwnedFd, Errno>, Refusal> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    as_caller(caller, &[], || Ok(open_in(root, place.as_bytes(), flags)))
+    as_caller(caller, NOTHING, || Ok(open_in(root, place.as_bytes(), flags)))
 }
 
 fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -94,13 +94,11 @@ fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno>
 
 /// Which of the places are missing below `root`.
 pub fn missing(caller: &Caller, root: &OwnedFd, wanted: &[Wanted]) -> Result<Vec<Wanted>, Refusal> {
-    let mut places = Vec::new();
-    for (place, directory) in wanted {
-        if matches!(find(caller, root, place)?, Err(Errno::ENOENT)) {
-            places.push((place.clone(), *directory));
-        }
-    }
-    Ok(places)
+    let is_missing =
+        |(place, _): &&Wanted| matches!(open_in(root, place.as_bytes(), OFlags::PATH), Err(Errno::ENOENT));
+    as_caller(caller, WALK, || {
+        Ok(wanted.iter().filter(is_missing).cloned().collect())
+    })
 }
 
 /// Where a missing place would be if every link on the way to it were followed: what has to be made so that the

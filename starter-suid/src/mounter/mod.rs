@@ -19,16 +19,16 @@ use crate::namespaces::Materials;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::sys::{self, Forked};
-pub use report::Built;
+pub use report::{Built, Mounter};
 
-/// Builds the container's root and moves this process into it.
-pub fn build(caller: &Caller, permit: &Permit, materials: Materials) -> Result<Built, Refusal> {
+/// Builds the container's root and moves this process into it. The mounter has done its work then, and is ending.
+pub fn build(caller: &Caller, permit: &Permit, materials: Materials) -> Result<(Built, Mounter), Refusal> {
     let (ours, theirs) = report::channel()?;
     let starter = nix::unistd::getpid();
     match sys::fork()? {
         Forked::Parent(mounter) => {
             drop((theirs, materials));
-            report::receive(&ours, mounter)
+            report::receive(&ours, Mounter::new(mounter))
         }
         Forked::Child => {
             drop(ours);

@@ -25,6 +25,22 @@ pub struct Built {
     pub warnings: Vec<String>,
 }
 
+/// The child that mounts, seen from the starter.
+#[must_use]
+pub struct Mounter(Pid);
+
+impl Mounter {
+    /// The child with this id.
+    pub fn new(child: Pid) -> Self {
+        Self(child)
+    }
+
+    /// Waits until it is gone.
+    pub fn end(self) -> Result<WaitStatus, Refusal> {
+        waitpid(self.0, None).step("waiting for the mounter")
+    }
+}
+
 /// The two ends: the starter's and the mounter's.
 pub fn channel() -> Result<(OwnedFd, OwnedFd), Refusal> {
     rustix::net::socketpair(
@@ -55,8 +71,8 @@ pub fn send(to: &OwnedFd, outcome: &Result<Built, Refusal>) {
     let _ = rustix::net::sendmsg(to, &parts, &mut ancillary, SendFlags::NOSIGNAL);
 }
 
-/// Waits for the report and for the mounter's end. A mounter that ends without a word has failed.
-pub fn receive(from: &OwnedFd, mounter: Pid) -> Result<Built, Refusal> {
+/// Waits for the report, which is the last thing the mounter does. One that ends without a word has failed.
+pub fn receive(from: &OwnedFd, mounter: Mounter) -> Result<(Built, Mounter), Refusal> {
     let mut buffer = vec![0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -74,10 +90,9 @@ pub fn receive(from: &OwnedFd, mounter: Pid) -> Result<Built, Refusal> {
             _ => None,
         })
         .flatten();
-    let end = waitpid(mounter, None).step("waiting for the mounter")?;
     buffer.truncate(received.bytes);
     let [status, present, text @ ..] = buffer.as_slice() else {
-        return Err(Refusal::new(match end {
+        return Err(Refusal::new(match mounter.end()? {
             WaitStatus::Signaled(_, signal, _) => format!("the mounter was ended by {signal}"),
             _ => "the mounter ended without a word".to_owned(),
         }));
@@ -95,8 +110,9 @@ pub fn receive(from: &OwnedFd, mounter: Pid) -> Result<Built, Refusal> {
             account_files.push((file, crate::hand_over::keep(&fd)?));
         }
     }
-    Ok(Built {
+    let built = Built {
         account_files,
         warnings: lines,
-    })
+    };
+    Ok((built, mounter))
 }
