@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicI8, Ordering};
 
@@ -50,7 +50,7 @@ pub fn colour_allowed() -> bool {
 pub fn failure(failure: &crate::error::Failure) {
     say(Level::Fatal, &failure.to_string());
     if let Some(hint) = failure.next_step() {
-        let _ = std::io::stderr().write_all(format!("         {hint}\n").as_bytes());
+        write(format!("         {hint}\n").as_bytes());
     }
 }
 
@@ -80,7 +80,18 @@ pub fn say(level: Level, text: &str) {
     } else {
         format!("{label:<8} {text}\n")
     };
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    write(line.as_bytes());
+}
+
+/// Writes straight to the descriptor: a forked child could find the stream's lock held for ever.
+fn write(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match nix::unistd::write(std::io::stderr(), bytes) {
+            Ok(written @ 1..) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(nix::errno::Errno::EINTR) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 /// Says something worth knowing.

@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use support::{Place, SOMEBODY, SmallDisk, as_somebody, elsewhere, run};
+use support::{Place, SOMEBODY, SmallDisk, as_somebody, doomed, run};
 
 fn options(target: &Path, source: impl AsRef<OsStr>) -> Options {
     Options {
@@ -527,7 +527,7 @@ fn a_missing_mksquashfs_is_named_with_its_package() {
 
 #[test]
 fn killed_midway_a_build_leaves_the_old_target() {
-    let place = Place::new();
+    let (place, temporary) = (Place::new(), Place::new());
     let tree = plain_tree(&place);
     let slow = place.join("mksquashfs");
     std::fs::write(&slow, "#!/bin/sh\nexec sleep 100\n").unwrap();
@@ -544,7 +544,7 @@ fn killed_midway_a_build_leaves_the_old_target() {
             force: true,
             ..options(&target, &tree)
         };
-        let child = elsewhere(|| build::build(&wanted));
+        let child = doomed(&temporary, || build::build(&wanted));
         while support::children_of(child).is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{Place, SOMEBODY, SmallDisk, as_somebody, elsewhere, run};
+use support::{Place, SOMEBODY, SmallDisk, as_somebody, doomed, elsewhere, run};
 
 fn options(target: &Path) -> CreateOptions {
     CreateOptions {
@@ -409,12 +409,12 @@ fn is_gone(process: nix::unistd::Pid) -> bool {
 
 #[test]
 fn killed_midway_it_leaves_neither_a_target_nor_a_running_mkfs() {
-    let place = Place::new();
+    let (place, temporary) = (Place::new(), Place::new());
     let wanted = CreateOptions {
         programs: mkfs_that(&place, "exec sleep 100"),
         ..options(&place.join("overlay.img"))
     };
-    let child = elsewhere(|| overlay::create(&wanted));
+    let child = doomed(&temporary, || overlay::create(&wanted));
     let helpers = await_mkfs(child);
     kill(child, Signal::SIGKILL).unwrap();
     waitpid(child, None).unwrap();
@@ -424,12 +424,12 @@ fn killed_midway_it_leaves_neither_a_target_nor_a_running_mkfs() {
 
 #[test]
 fn interrupted_it_tidies_up_and_then_dies_by_the_signal() {
-    let place = Place::new();
+    let (place, temporary) = (Place::new(), Place::new());
     let wanted = CreateOptions {
         programs: mkfs_that(&place, "exec sleep 100"),
         ..options(&place.join("overlay.img"))
     };
-    let child = elsewhere(|| overlay::create(&wanted));
+    let child = doomed(&temporary, || overlay::create(&wanted));
     let helpers = await_mkfs(child);
     std::thread::sleep(Duration::from_millis(50));
     kill(child, Signal::SIGINT).unwrap();
@@ -439,6 +439,7 @@ fn interrupted_it_tidies_up_and_then_dies_by_the_signal() {
     );
     assert_eq!(place.names(), ["bin"]);
     assert!(helpers.into_iter().all(is_gone));
+    assert!(temporary.names().is_empty());
 }
 
 #[test]

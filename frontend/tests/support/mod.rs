@@ -2,10 +2,13 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use frontend::error::Outcome;
+use frontend::message::{self, Level};
 use frontend::sys::fork;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
+use std::ffi::CString;
 use std::fs::Permissions;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,11 +94,23 @@ pub(crate) fn elsewhere(work: impl FnOnce() -> Outcome<()>) -> Pid {
     fork::fork_to(|| match work() {
         Ok(()) => 0,
         Err(failure) => {
-            eprintln!("{failure}");
+            message::say(Level::Error, &failure.to_string());
             1
         }
     })
     .unwrap()
+}
+
+/// Starts `work` in another process that keeps its temporary files in `place`, where what it cannot remove when it is
+/// killed is removed with the rest.
+pub(crate) fn doomed(place: &Place, work: impl FnOnce() -> Outcome<()>) -> Pid {
+    let path = CString::new(place.path().as_os_str().as_bytes()).unwrap();
+    elsewhere(|| {
+        // SAFETY: both strings end with NUL, and the new process has one thread, so nobody reads the environment
+        // meanwhile. The standard library's own call takes a lock that another thread may have held at the fork.
+        unsafe { libc::setenv(c"TMPDIR".as_ptr(), path.as_ptr(), 1) };
+        work()
+    })
 }
 
 /// Does `work` as [`SOMEBODY`], in another process, and tells whether it succeeded.
