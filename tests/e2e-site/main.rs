@@ -7,4 +7,6 @@ mod refused_images;
 mod refused_plans;
 mod surroundings;
 mod granted;
+mod environment;
 mod mounts;
+mod process;

@@ -221,6 +221,13 @@ impl Running {
         }
     }
 
+    /// Writes to its standard input.
+    pub fn say(mut self, input: &[u8]) -> Self {
+        let pipe = self.stdin.as_mut().expect("it is open until the end");
+        pipe.write_all(input).expect("it reads, or has not ended");
+        self
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.line));

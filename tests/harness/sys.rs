@@ -24,9 +24,18 @@ pub(crate) fn start_as(command: &mut std::process::Command, user: &User, stand: 
     unsafe { command.pre_exec(in_child) };
 }
 
+/// Whoever started the tests may ignore signals, as shells make their background jobs do.
+fn default_signals() {
+    for number in 1..libc::SIGRTMIN() {
+        // SAFETY: installs no function; a number that cannot be changed is answered with an error.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
 fn become_user(uid: Uid, gid: Gid, stand: Option<&Stand>) -> io::Result<()> {
     const NONE: Option<&'static std::ffi::CStr> = None;
     setsid()?;
+    default_signals();
     if let Some(Stand { in_for, file }) = stand {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
