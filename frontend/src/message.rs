@@ -40,10 +40,10 @@ pub fn threshold() -> i8 {
     THRESHOLD.load(Ordering::Relaxed)
 }
 
-/// Whether labels may be coloured where standard error is a terminal.
+/// Whether labels may be coloured where standard error is a terminal: nobody said no, and `NO_COLOR` is not set.
 #[must_use]
 pub fn colour_allowed() -> bool {
-    COLOUR.load(Ordering::Relaxed)
+    COLOUR.load(Ordering::Relaxed) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Says why the command ends: the failure and, under it, what to do next.
@@ -54,12 +54,10 @@ pub fn failure(failure: &crate::error::Failure) {
     }
 }
 
-/// Whether labels are coloured: allowed, standard error a terminal, and `NO_COLOR` not set.
+/// Whether labels are coloured: allowed, and standard error a terminal.
 #[must_use]
 pub fn coloured() -> bool {
-    colour_allowed()
-        && std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    colour_allowed() && std::io::stderr().is_terminal()
 }
 
 /// Says one line. A standard error that cannot be written to is nobody's fault and changes nothing.

@@ -1,6 +1,7 @@
 //! End-to-end tests about the site and the container it grants: every directive of `singularity.conf`, what a
 //! container is made of, how it ends, and what it leaves.
 
+mod command_line;
 mod configuration_file;
 mod plan;
 mod refused_images;
