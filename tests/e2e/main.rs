@@ -9,5 +9,6 @@ mod combinations;
 mod stacking;
 mod persistence;
 mod upper_and_work;
+mod sif;
 mod confinement;
 mod site;
