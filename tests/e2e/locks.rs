@@ -241,6 +241,23 @@ fn an_embedded_overlay_is_locked_like_one_beside_the_image() {
 }
 
 #[test]
+fn an_overlay_in_use_cannot_be_taken_out_of_its_sif() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    world
+        .lamina(["overlay", "create", "--size", "64"])
+        .arg(&image)
+        .run()
+        .assert_ok();
+    let writer = held(&world, &["--writable"], &image);
+    let holder = format!("It is in use by process {}", writer.pid);
+    let removal = world.lamina(["sif", "del", "4"]).arg(&image).run();
+    removal.assert_status(1).assert_stderr_has(&holder);
+    writer.finish().assert_ok();
+    world.sh(&["--writable"], &image, "true").run().assert_ok();
+}
+
+#[test]
 fn a_written_ext3_root_is_locked() {
     let world = World::new();
     let image = world.busybox_ext3();

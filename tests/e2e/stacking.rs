@@ -1,7 +1,7 @@
 //! Which layer is above which.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tests::World;
 
 fn text(path: &Path) -> String {
@@ -21,13 +21,39 @@ fn layer(world: &World, name: &str) -> String {
 /// A writable ext3 overlay with the same two files, written through a container.
 fn overlay(world: &World, image: &Path, name: &str) -> String {
     let overlay = text(&world.ext3_overlay(8));
-    let script = format!("echo {name} > /same; echo {name} > /{name}");
+    let script = format!("set -e; rm -f /same; echo {name} > /same; echo {name} > /{name}");
     world
         .sh(&["--overlay", &overlay], image, &script)
         .run()
         .assert_ok();
     overlay
 }
+
+/// A SIF of a busybox with these file systems embedded as overlays, in this order.
+fn sif_with_overlays(world: &World, overlays: &[(&str, &str)]) -> PathBuf {
+    let sif = world.busybox_sif();
+    for (kind, overlay) in overlays {
+        let add = world.lamina([
+            "sif",
+            "add",
+            "--datatype",
+            "4",
+            "--partfs",
+            kind,
+            "--parttype",
+            "4",
+        ]);
+        add.args(["--partarch", "2", "--groupid", "1"])
+            .arg(&sif)
+            .arg(overlay)
+            .run()
+            .assert_ok();
+    }
+    sif
+}
+
+const SQUASHFS: &str = "1";
+const EXT3: &str = "2";
 
 #[test]
 fn a_squashfs_is_a_layer_with_or_without_saying_that_it_is_read_only() {
@@ -133,6 +159,79 @@ fn what_a_lower_overlay_deleted_an_upper_one_can_bring_back() {
         .sh(&["--overlay", &lower], &image, "ls /bin/vi")
         .run()
         .assert_status(1);
+}
+
+#[test]
+fn embedded_overlays_are_below_those_of_the_command_line_and_later_ones_higher() {
+    let world = World::new();
+    let embedded = [layer(&world, "first"), layer(&world, "second")];
+    let sif = sif_with_overlays(&world, &[(SQUASHFS, &embedded[0]), (SQUASHFS, &embedded[1])]);
+    world
+        .sh(&[], &sif, "cat /same /first /second")
+        .run()
+        .assert_ok()
+        .assert_stdout("second\nfirst\nsecond");
+    let named = layer(&world, "named");
+    world
+        .sh(&["--overlay", &named], &sif, "cat /same /first /second /named")
+        .run()
+        .assert_ok()
+        .assert_stdout("named\nfirst\nsecond\nnamed");
+    let written = overlay(&world, &sif, "written");
+    let options = ["--overlay", &written, "--overlay", &named];
+    world
+        .sh(&options, &sif, "cat /same /first /named /written")
+        .run()
+        .assert_ok()
+        .assert_stdout("written\nfirst\nnamed\nwritten");
+}
+
+#[test]
+fn the_first_embedded_ext3_is_written_and_the_others_stay_visible_below() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let embedded = ["first", "second"].map(|name| overlay(&world, &image, name));
+    let sif = sif_with_overlays(&world, &[(EXT3, &embedded[0]), (EXT3, &embedded[1])]);
+    let script = "cat /same /first /second";
+    world
+        .sh(&[], &sif, script)
+        .run()
+        .assert_ok()
+        .assert_stdout("second\nfirst\nsecond");
+    world
+        .sh(&["--writable"], &sif, &format!("{script}; echo new > /new"))
+        .run()
+        .assert_ok()
+        .assert_stdout("first\nfirst\nsecond");
+    world
+        .sh(&[], &sif, "cat /new")
+        .run()
+        .assert_ok()
+        .assert_stdout("new");
+}
+
+#[test]
+fn a_sif_given_as_an_overlay_lends_its_overlay_and_not_its_root() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let inner = overlay(&world, &image, "inner");
+    let sif = text(&sif_with_overlays(&world, &[(EXT3, &inner)]));
+    let read_only = format!("{sif}:ro");
+    let script = "cat /inner; ls -d /.singularity.d";
+    world
+        .sh(&["--overlay", &read_only], &image, script)
+        .run()
+        .assert_status(1)
+        .assert_stdout("inner");
+    world
+        .sh(&["--overlay", &sif], &image, "echo more > /more")
+        .run()
+        .assert_ok();
+    world
+        .sh(&["--overlay", &read_only], &image, "cat /more")
+        .run()
+        .assert_ok()
+        .assert_stdout("more");
 }
 
 #[test]

@@ -22,4 +22,4 @@ mod world;
 
 pub use command::{Command, Output, Running};
 pub use machine::{Installed, User, installed};
-pub use world::World;
+pub use world::{Mounted, World};

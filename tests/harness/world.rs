@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::leak;
 use crate::machine::{Installed, User, installed};
 use crate::sys::Stand;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::Pid;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, Permissions};
@@ -96,6 +97,21 @@ impl World {
             .expect("root can give files away");
     }
 
+    /// A file system of its own in the user's home, in memory, with these mount options.
+    pub fn tmpfs(&self, name: &str, options: &str) -> Mounted {
+        let place = self.mkdir(name);
+        mount(
+            Some("tmpfs"),
+            &place,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(options),
+        )
+        .expect("root may mount");
+        self.give(&place);
+        Mounted(place)
+    }
+
     /// The names below the user's home, sorted; to see that a command leaves no file behind.
     pub fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.home()).expect("the home can be read");
@@ -156,6 +172,29 @@ impl World {
     pub fn assert_nothing_left(&self) {
         let sessions = self.sessions.lock().expect("no test panics while it holds this");
         leak::assert_none(self.folder(), &sessions);
+    }
+}
+
+/// A mount of a test's own, to be dropped before its world is.
+#[derive(Debug)]
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Nothing can be written any more.
+    pub fn make_read_only(&self) {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, &self.0, None::<&str>, flags, None::<&str>).expect("nobody writes to it");
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
     }
 }
 
