@@ -9,11 +9,8 @@ mod combinations;
 mod stacking;
 mod persistence;
 mod upper_and_work;
-<<<<<<< Updated upstream
 mod sif;
-=======
 mod paths;
 mod bad_images;
->>>>>>> Stashed changes
 mod confinement;
 mod site;
