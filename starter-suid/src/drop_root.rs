@@ -3,12 +3,10 @@
 use crate::caller::Caller;
 use crate::refusal::{Refusal, Step};
 use crate::sys;
+use caps::CapSet;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set,
-    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-};
+use rustix::thread::{CapabilitySet, capability_is_in_bounding_set, remove_capability_from_bounding_set};
 
 /// Proof that this process has no more privilege than its caller had.
 #[must_use]
@@ -22,12 +20,9 @@ pub fn give_up(caller: &Caller) -> Result<Unprivileged, Refusal> {
         return Ok(Unprivileged(()));
     }
     empty_bounding_set()?;
-    clear_ambient_capability_set().step("emptying a capability set")?;
-    let sets = CapabilitySets {
-        inheritable: CapabilitySet::empty(),
-        ..capabilities(None).step("reading capability sets")?
-    };
-    set_capabilities(None, sets).step("emptying a capability set")?;
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).step("emptying a capability set")?;
+    }
     sys::lock_root_out()?;
     setresgid(caller.gid, caller.gid, caller.gid).step("giving up root's group")?;
     setresuid(caller.uid, caller.uid, caller.uid).step("giving up root")?;
@@ -38,10 +33,10 @@ pub fn give_up(caller: &Caller) -> Result<Unprivileged, Refusal> {
 /// Whether this process never had more than its caller: the file has lost its setuid bit, or the kernel ignored it.
 pub fn holds_nothing(caller: &Caller) -> bool {
     let users = getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [caller.uid; 3]);
-    users && capabilities(None).is_ok_and(|sets| sets.permitted.is_empty())
+    users && caps::read(None, CapSet::Permitted).is_ok_and(|set| set.is_empty())
 }
 
-/// Each capability by its number, whether this kernel knows it or not.
+/// Each capability by its number, whether this kernel, or a library, knows it or not.
 fn every_capability() -> impl Iterator<Item = CapabilitySet> {
     (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number))
 }
@@ -60,14 +55,19 @@ fn empty_bounding_set() -> Result<(), Refusal> {
 
 /// Whether this process has no capability in any set, and none to gain.
 fn has_no_capability() -> Result<bool, Refusal> {
-    let sets = capabilities(None).step("reading capability sets")?;
-    let left = sets.effective | sets.permitted | sets.inheritable;
+    for set in [
+        CapSet::Effective,
+        CapSet::Permitted,
+        CapSet::Inheritable,
+        CapSet::Ambient,
+    ] {
+        if !caps::read(None, set).step("reading a capability set")?.is_empty() {
+            return Ok(false);
+        }
+    }
     // A number that this kernel does not know is in no set.
-    let kept = |capability| {
-        capability_is_in_bounding_set(capability) == Ok(true)
-            || capability_is_in_ambient_set(capability) == Ok(true)
-    };
-    Ok(left.is_empty() && !every_capability().any(kept))
+    let kept = |capability| capability_is_in_bounding_set(capability) == Ok(true);
+    Ok(!every_capability().any(kept))
 }
 
 fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {

@@ -112,3 +112,9 @@ impl<T> Step<T> for Result<T, rustix::io::Errno> {
         self.map_err(|error| Refusal::failed(doing, Errno::from_raw(error.raw_os_error())))
     }
 }
+
+impl<T> Step<T> for Result<T, caps::errors::CapsError> {
+    fn step(self, doing: impl fmt::Display) -> Result<T, Refusal> {
+        self.map_err(|_| Refusal::failed(doing, Errno::last()))
+    }
+}
