@@ -80,7 +80,7 @@ impl World {
         image
     }
 
-    /// A bare ext3 of a busybox, the user's; so is everything in it.
+    /// A bare ext3 of a busybox. Its top folder is the user's, the rest of it root's.
     pub fn busybox_ext3(&self) -> PathBuf {
         let make = |image: &Path| {
             let root = cached_locked("root", make_root);
