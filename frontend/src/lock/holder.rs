@@ -6,7 +6,8 @@ use super::Range;
 use crate::image::Access;
 use crate::message::shown;
 use crate::sys::lock::{get_attribute, set_attribute};
-use nix::unistd::{Pid, User, getpid, getuid};
+use crate::user::Caller;
+use nix::unistd::{Pid, getpid, getuid};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -224,10 +225,7 @@ fn command_typed(mut words: impl Iterator<Item = PathBuf>) -> String {
 }
 
 fn user_name() -> String {
-    match User::from_uid(getuid()) {
-        Ok(Some(user)) => user.name,
-        _ => getuid().to_string(),
-    }
+    Caller::look_up().map_or_else(|_| getuid().to_string(), |caller| caller.name)
 }
 
 fn host_name() -> String {
