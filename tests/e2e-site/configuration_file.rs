@@ -1,8 +1,6 @@
 //! The file itself: whose it must be, what must be in it, and that the incumbents' files are understood.
 
-use crate::plan::HandMade;
-use crate::surroundings::after;
-use tests::{Output, World};
+use tests::{HandMade, Output, World};
 
 /// What the starter says where `arrange` has arranged the configuration's folder, `$W/etc`, as root.
 fn starter_says(arrange: &str) -> Output {
@@ -10,14 +8,15 @@ fn starter_says(arrange: &str) -> Output {
     let image = world.busybox_sqfs("gzip");
     let plan = HandMade::bare(&world, &[], &image);
     let (program, arguments) = plan.prepare(&world);
-    after(&world, &arranged(arrange), program).args(arguments).run()
+    world.after(&arranged(arrange), program).args(arguments).run()
 }
 
 /// What the frontend says there.
 fn frontend_says(arrange: &str) -> Output {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
-    after(&world, &arranged(arrange), world.installed().lamina())
+    world
+        .after(&arranged(arrange), world.installed().lamina())
         .arg("exec")
         .arg(image)
         .arg("true")

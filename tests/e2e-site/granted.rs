@@ -1,6 +1,6 @@
 //! Directives as a container shows them: each with each of its values.
 
-use crate::surroundings::{after, at, inside, mounts_of, mounts_with, places};
+use crate::surroundings::{at, inside, mounts_of, mounts_with, places};
 use std::path::{Path, PathBuf};
 use tests::{Output, World};
 
@@ -158,7 +158,8 @@ fn mount_hostfs_shows_the_hosts_mounts_at_their_own_places() {
     ] {
         world.conf(&format!("mount hostfs = {value}\nmount tmp = no\n"));
         let prepare = "mkdir -p $W/mounted; mount -t tmpfs tmpfs $W/mounted; echo seen >$W/mounted/file";
-        let output = after(&world, prepare, world.installed().lamina())
+        let output = world
+            .after(prepare, world.installed().lamina())
             .arg("exec")
             .args(options)
             .arg(&image)
@@ -215,7 +216,8 @@ fn a_home_that_the_site_does_not_let_users_bind_is_left_out_with_a_warning() {
             "is reached through a link",
         ),
     ] {
-        let output = after(&world, arrange, world.installed().lamina())
+        let output = world
+            .after(arrange, world.installed().lamina())
             .env("HOME_OF_FIRST", &home)
             .arg("exec")
             .arg(&image)
@@ -287,7 +289,8 @@ fn a_mount_that_the_host_makes_later_appears_where_mount_slave_says_so() {
         (while [ ! -e $H/up ]; do sleep 0.02; done; mount -t tmpfs tmpfs $S/sub; touch $S/sub/late $H/mounted) &";
     for (value, expected) in [("yes", "late"), ("no", "")] {
         world.conf(&format!("mount slave = {value}\n"));
-        let output = after(&world, host, world.installed().lamina())
+        let output = world
+            .after(host, world.installed().lamina())
             .args(["exec", "--bind", &format!("{shared}:/mnt")])
             .arg("--bind")
             .arg(world.home())
@@ -304,7 +307,8 @@ fn what_a_container_mounts_is_never_seen_by_the_host() {
     let image = world.busybox_sqfs("gzip");
     let host = "mount --make-shared /; B=$(wc -l </proc/self/mountinfo); export B";
     let script = "\"$0\" exec \"$1\" true; test \"$B\" = \"$(wc -l </proc/self/mountinfo)\"";
-    after(&world, host, "/bin/sh")
+    world
+        .after(host, "/bin/sh")
         .args(["-c", script])
         .arg(world.installed().lamina())
         .arg(image)

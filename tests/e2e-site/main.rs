@@ -3,7 +3,6 @@
 
 mod command_line;
 mod configuration_file;
-mod plan;
 mod refused_images;
 mod refused_plans;
 mod surroundings;

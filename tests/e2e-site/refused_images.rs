@@ -1,10 +1,9 @@
 //! Which images the site lets the starter use: by type, owner, group, place, and by who would read them.
 
-use crate::plan::HandMade;
 use protocol::{Content, Mount, Window, Writable};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use tests::{Command, Output, User, World};
+use tests::{Command, HandMade, Output, User, World};
 
 /// What the starter says to a plan of `image` alone where `conf` is the configuration.
 fn starter_says(world: &mut World, options: &[&str], image: &Path, conf: &str) -> Output {
@@ -265,7 +264,7 @@ fn the_limits_hold_for_overlays_and_data_images() {
     plan.plan.mounts.push(Mount::Data {
         image: data,
         within: None,
-        destination: crate::plan::place("/mnt"),
+        destination: tests::place("/mnt"),
         writable: false,
     });
     world.conf(&conf);
@@ -280,17 +279,11 @@ fn where_images_are_limited_one_without_a_name_is_refused() {
     let conf = "limit container owners = laminatest1\n";
     world.conf(conf);
     plan.hand_over(&world).run().assert_fatal(ACCEPTED);
-    // The sources are opened by a shell that unlinks the image before the starter looks.
-    let script = "exec 9<\"$2\"; rm \"$2\"; exec \"$3\" \"$0\" \"$1\" r:/proc/self/fd/9";
-    let (asker, frame) = (world.folder().join("ask-starter"), world.folder().join("frame"));
-    let nameless = world
-        .program("/bin/bash")
-        .args(["-c", script])
-        .arg(world.installed().starter_suid())
-        .arg(frame)
-        .arg(&image)
-        .arg(asker);
-    nameless.run().assert_fatal("one without a name");
+    let opening = format!("d:{}", image.display());
+    plan.open_as(0, opening)
+        .hand_over(&world)
+        .run()
+        .assert_fatal("one without a name");
 }
 
 #[test]

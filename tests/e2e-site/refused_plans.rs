@@ -1,10 +1,9 @@
 //! The starter decides: plans made by hand, as a frontend that was tampered with could send them, are refused by the
 //! directive, and the refusal says where it is written.
 
-use crate::plan::{HandMade, place};
 use protocol::{AccountFile, Bind, Dev, Mount, Writable};
 use std::path::Path;
-use tests::{Output, World};
+use tests::{HandMade, Output, World, place};
 
 /// What the starter says to `plan` where `line` is line 2 of the configuration.
 fn said(world: &mut World, plan: &HandMade, line: &str) -> Output {

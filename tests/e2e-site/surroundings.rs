@@ -4,24 +4,6 @@ use std::fs;
 use std::path::Path;
 use tests::{Command, Running, World};
 
-/// A program run as the world's user after root has run `prepare`, a shell script that sees the world's folder as
-/// `$W` and the configuration's folder as `$ETC`, in a mount namespace of its own. Arguments follow.
-pub(crate) fn after(world: &World, prepare: &str, program: impl AsRef<Path>) -> Command {
-    let script = format!(
-        "set -e; {prepare}\nexec setpriv --reuid \"$U\" --regid \"$G\" --clear-groups -- \"$0\" \"$@\""
-    );
-    let conf = world.installed().singularity_conf();
-    world
-        .program("/usr/bin/unshare")
-        .as_root()
-        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
-        .arg(program.as_ref())
-        .env("W", world.folder())
-        .env("ETC", conf.parent().expect("it is in a folder"))
-        .env("U", world.user().uid.to_string())
-        .env("G", world.user().gid.to_string())
-}
-
 /// A shell script in a container.
 pub(crate) fn inside(world: &World, options: &[&str], image: &Path, script: &str) -> Command {
     world

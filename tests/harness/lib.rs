@@ -16,10 +16,12 @@ mod command;
 mod images;
 mod leak;
 mod machine;
+mod plan;
 #[allow(unsafe_code)]
 mod sys;
 mod world;
 
 pub use command::{Command, Output, Running};
 pub use machine::{Installed, User, installed};
+pub use plan::{HandMade, place};
 pub use world::{Mounted, World};

@@ -162,6 +162,23 @@ impl World {
         )
     }
 
+    /// A program run as the user after root has run `prepare`, a shell script that sees the world's folder as `$W` and
+    /// the configuration's folder as `$ETC`, in a mount namespace of its own. Arguments follow.
+    pub fn after(&self, prepare: &str, program: impl AsRef<Path>) -> Command {
+        let script = format!(
+            "set -e; {prepare}\nexec setpriv --reuid \"$U\" --regid \"$G\" --clear-groups -- \"$0\" \"$@\""
+        );
+        let conf = self.installed.singularity_conf();
+        self.program("/usr/bin/unshare")
+            .as_root()
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .arg(program.as_ref())
+            .env("W", self.folder())
+            .env("ETC", conf.parent().expect("it is in a folder"))
+            .env("U", self.user.uid.to_string())
+            .env("G", self.user.gid.to_string())
+    }
+
     /// The processes that this world's commands left running.
     pub fn processes(&self) -> Vec<Pid> {
         leak::alive(&self.sessions.lock().expect("no test panics while it holds this"))
