@@ -5,13 +5,15 @@ use crate::policy::Permit;
 use crate::refusal::{self, Refusal, Step};
 use crate::sys;
 use nix::fcntl::AtFlags;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, execveat};
 use protocol::{ACCOUNT_FD_FIRST, AccountFile, PAYLOAD_FD};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::PidfdFlags;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Where `make install PREFIX=` puts the helpers.
 const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
@@ -45,9 +47,28 @@ pub fn warn(_proof: &Unprivileged, permit: &Permit, warnings: &[String]) {
     }
 }
 
-/// Ties process 1 of a PID namespace to the process that waits for it: without that one nobody could end it.
-pub fn end_with_monitor(_proof: &Unprivileged) -> Result<(), Refusal> {
-    nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL)).step("tying the container to its monitor")
+/// The process that is going to wait outside a PID namespace, as its child can see it: in there its id means nothing.
+pub struct Monitor(OwnedFd);
+
+impl Monitor {
+    /// This process; call it before the fork.
+    pub fn this() -> Result<Self, Refusal> {
+        let this = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+            .step("watching the monitor")?;
+        Ok(Self(keep(&this)?))
+    }
+
+    /// Ties process 1 of the namespace to the monitor: without that one nobody could end it. A monitor that was gone
+    /// before the tie was made is seen by the second look.
+    pub fn tie(&self, _proof: &Unprivileged) -> Result<(), Refusal> {
+        let doing = "tying the container to its monitor";
+        nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL)).step(doing)?;
+        let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, PollTimeout::ZERO).step(doing)? {
+            0 => Ok(()),
+            _ => Err(Refusal::new("the process that waits for the container is gone")),
+        }
+    }
 }
 
 /// Starts `init` in the container, with the payload and the image's account files.

@@ -23,6 +23,7 @@ mod sys;
 use audit_log::Decision;
 use caller::Caller;
 use evidence::Evidence;
+use hand_over::Monitor;
 use policy::Permit;
 use refusal::Refusal;
 use std::convert::Infallible;
@@ -55,7 +56,9 @@ fn start(caller: &Caller) -> Result<Infallible, Refusal> {
     let init = hand_over::open_init()?;
     let materials = namespaces::prepare(&permit, evidence)?;
     namespaces::enter(&permit)?;
+    let mut monitor = None;
     if permit.plan.namespaces.pid {
+        monitor = Some(Monitor::this()?);
         // The first child is process 1 of the new PID namespace; this process stays outside and waits for it.
         if let Forked::Parent(container) = sys::fork()? {
             drop(materials);
@@ -67,8 +70,8 @@ fn start(caller: &Caller) -> Result<Infallible, Refusal> {
     let (built, mounter) = mounter::build(caller, &permit, materials)?;
     let proof = drop_root::give_up(caller)?;
     mounter.end()?;
-    if permit.plan.namespaces.pid {
-        hand_over::end_with_monitor(&proof)?;
+    if let Some(monitor) = monitor {
+        monitor.tie(&proof)?;
     }
     hand_over::warn(&proof, &permit, &built.warnings);
     hand_over::enter_container(proof, &init, built.account_files)

@@ -1,6 +1,7 @@
 //! End-to-end tests about the site and the container it grants: every directive of `singularity.conf`, what a
 //! container is made of, how it ends, and what it leaves.
 
+mod audit;
 mod command_line;
 mod configuration_file;
 mod refused_images;
@@ -8,5 +9,6 @@ mod refused_plans;
 mod surroundings;
 mod granted;
 mod environment;
+mod leftovers;
 mod mounts;
 mod process;

@@ -62,6 +62,9 @@ fn processes(folder: &Path, sessions: &[Pid]) -> Vec<String> {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).ok()?;
         let command = fs::read(entry.path().join("cmdline")).ok()?;
+        if command.is_empty() && is_zombie(&entry.path()) {
+            return None;
+        }
         (sessions.contains(&session) || mentions(&command, folder)).then(|| {
             format!(
                 "process {pid}: {}",
@@ -84,4 +87,11 @@ pub(crate) fn alive(sessions: &[Pid]) -> Vec<Pid> {
 fn mentions(text: &[u8], folder: &Path) -> bool {
     let folder: &OsStr = folder.as_os_str();
     text.windows(folder.len()).any(|part| part == folder.as_bytes())
+}
+
+/// A process that has ended, and holds nothing any more, but whose parent has not asked for its status. An orphan's
+/// new parent may take its time.
+fn is_zombie(process: &Path) -> bool {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"))
 }
