@@ -27,7 +27,9 @@ mod default_file;
 
 pub use default_file::default_file;
 pub use directives::{Directive, Enforcer, Origin, Settings, TABLE};
-pub use parse::{ConfigError, FILE_BYTES_MAX, LIST_ENTRIES_MAX, VALUE_BYTES_MAX, unknown_directives};
+pub use parse::{
+    ConfigError, FILE_BYTES_MAX, LIST_ENTRIES_MAX, VALUE_BYTES_MAX, assignments, unknown_directives,
+};
 pub use values::{
     AbsolutePath, BindPath, EnableOverlay, EnableUnderlay, Kind, List, MemoryFsType, MountDev,
     RootCapabilities, Setting, SetuidMountSquashfs, bind_path_parts,

@@ -118,7 +118,7 @@ impl Settings {
             return Err(ConfigError::FileTooLong);
         }
         let mut settings = Self::default();
-        for directive in lines(text) {
+        for directive in assignments(text) {
             let (line, name, value) = directive?;
             settings.set(name, value, line)?;
         }
@@ -130,14 +130,20 @@ impl Settings {
 /// program. [`Settings::parse`] passes over them; whoever checks a file wants to hear of them.
 pub fn unknown_directives(text: &[u8]) -> impl Iterator<Item = (u32, &str)> {
     let unknown = |name: &str| !name.is_empty() && TABLE.iter().all(|directive| directive.name != name);
-    lines(text)
+    assignments(text)
         .filter_map(Result::ok)
         .map(|(line, name, _)| (line, name))
         .filter(move |(_, name)| unknown(name))
 }
 
-/// Line, name and value of every line of that form.
-fn lines(text: &[u8]) -> impl Iterator<Item = Result<(u32, &str, &[u8]), ConfigError>> {
+/// Line, name and value of every line that has the form of a directive, whether it is in the table or not. Values are
+/// as they were written, blanks and all. Whoever checks or edits a file reads it with the same rules as
+/// [`Settings::parse`].
+///
+/// # Errors
+///
+/// In place of a line whose bytes are no text of a configuration.
+pub fn assignments(text: &[u8]) -> impl Iterator<Item = Result<(u32, &str, &[u8]), ConfigError>> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     (1..)
         .zip(text.split(|byte| *byte == b'\n'))

@@ -3,7 +3,8 @@
 //! Data flows one way: what was typed ([`cli`]) becomes what is wanted ([`intent`]); the images it names are
 //! opened and inspected ([`image`], [`sif`]); both become a plan ([`planning`]), a payload ([`payload`]) and, at
 //! last, the exec of the starter ([`launch`]). On the other side of the mounts the payload is carried out by
-//! [`init`]. The commands that write files live in [`overlay`] and [`build`].
+//! [`init`]. The commands that write files live in [`overlay`] and [`build`], those of administrators in
+//! [`admin`].
 #![deny(unsafe_code)]
 
 pub mod message;
@@ -27,3 +28,4 @@ pub mod planning;
 pub mod payload;
 pub mod launch;
 pub mod init;
+pub mod admin;

@@ -3,7 +3,7 @@
 use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
-use super::{Invocation, Stop, actions, makers, sif, usage, usage_error};
+use super::{Invocation, Stop, actions, admin, makers, sif, usage, usage_error};
 use crate::error::Failure;
 use crate::payload::Dialect;
 use clap::{Arg, Command};
@@ -227,6 +227,28 @@ const COMMANDS: &[Entry] = &[
         },
     },
     Entry {
+        name: "config check",
+        synopsis: "[FILE]",
+        about: "Say what is wrong with singularity.conf",
+        flags: &[],
+        positionals: (0, 1),
+        interspersed: true,
+        notes: admin::CHECK_NOTES,
+        examples: "  config check\n  config check new.conf",
+        run: |_, _, _, words| admin::config_check(&words),
+    },
+    Entry {
+        name: "config global",
+        synopsis: "--set|--unset|--get|--reset [--dry-run] <directive> [value,...]",
+        about: "Show or change a directive of singularity.conf",
+        flags: &[flags::CONFIG_GLOBAL],
+        positionals: (1, 2),
+        interspersed: true,
+        notes: admin::GLOBAL_NOTES,
+        examples: "  config global --get 'mount home'\n  config global --set 'mount hostfs' no\n  config global --set 'bind path' /scratch,/data\n  config global --unset 'bind path' /data\n  config global --dry-run --reset 'bind path'",
+        run: |invocation, _, given, words| admin::config_global(invocation, &given, &words),
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",
@@ -253,7 +275,7 @@ const ABSENT: &[&str] = &[
     "inspect",
     "run-help",
     "cache",
-    "config",
+    "config fakeroot",
     "capability",
     "caps",
     "sign",
@@ -335,6 +357,12 @@ pub(super) fn dispatch(
     if words.len() < fewest || words.len() > most {
         let wanted = match (fewest, most) {
             (fewest, most) if fewest == most => format!("accepts {fewest} arg(s), received {}", words.len()),
+            (fewest, most) if words.len() > most => {
+                format!(
+                    "accepts between {fewest} and {most} arg(s), received {}",
+                    words.len()
+                )
+            }
             _ => format!("requires at least {fewest} arg(s), only received {}", words.len()),
         };
         return Err(usage(&wanted, program, Some(entry.name), &mut command));

@@ -418,6 +418,45 @@ pub const SIF_DEL: &[Flag] = &[flag(
     "Give back the disk space even where other objects lie behind it",
 )];
 
+/// Flags of `config global`.
+pub const CONFIG_GLOBAL: &[Flag] = &[
+    flag(
+        "set",
+        Switch,
+        &[],
+        "Give the directive this value; a list gets the values in front of those it has",
+    )
+    .short('s'),
+    flag(
+        "unset",
+        Switch,
+        &[],
+        "Take the value away; of a list, each of the values",
+    )
+    .short('u'),
+    flag(
+        "get",
+        Switch,
+        &[],
+        "Print the value that holds, or the values of a list",
+    )
+    .short('g'),
+    flag(
+        "reset",
+        Switch,
+        &[],
+        "Give the directive the value that it has in the file as installed",
+    )
+    .short('r'),
+    flag(
+        "dry-run",
+        Switch,
+        &[],
+        "Print what the file would become, and change nothing",
+    )
+    .short('d'),
+];
+
 /// Adds `flags` to a clap command.
 pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
     flags

@@ -1,6 +1,7 @@
 //! The command line: what is typed becomes a call of one function.
 
 mod actions;
+mod admin;
 mod arguments;
 mod commands;
 mod dry_run;

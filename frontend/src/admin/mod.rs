@@ -1,0 +1,7 @@
+//! What administrators ask: whether the site's file says what was meant, that a line of it be changed, what this host
+//! can do, and which line decides about a container.
+
+pub mod check;
+pub mod directive;
+pub mod edit;
+pub mod trust;
