@@ -20,7 +20,6 @@ pub mod making;
 pub mod overlay;
 pub mod build;
 pub mod cli;
-pub mod accounts;
 pub mod user;
 pub mod site;
 pub mod intent;

@@ -1,9 +1,7 @@
 //! Who is calling, as the host's name services know them.
 
-use crate::accounts::{self, Table};
-use crate::error::{Failure, Outcome};
-use nix::unistd::{Gid, Uid, getegid, getgroups, getuid};
-use std::ffi::OsStr;
+use crate::error::{Doing, Failure, Outcome};
+use nix::unistd::{Gid, Group, Uid, User, getegid, getgroups, getuid};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -31,20 +29,19 @@ impl Caller {
     /// The user id has no account.
     pub fn look_up() -> Outcome<Self> {
         let uid = getuid();
-        let account = accounts::look_up(Table::Passwd, &[uid.as_raw()])?
-            .remove(&uid.as_raw())
+        let user = User::from_uid(uid)
+            .doing(|| format!("looking up the account of user id {uid}"))?
             .ok_or_else(|| {
                 Failure::new(format!("user id {uid} has no account on this host"))
                     .hint("check that the name service (for example sssd or LDAP) is up: 'getent passwd' should list you")
             })?;
-        let path = |field| PathBuf::from(OsStr::from_bytes(account.field(field)));
         Ok(Self {
-            name: String::from_utf8_lossy(account.field(0)).into_owned(),
+            name: user.name,
             uid,
             gid: getegid(),
-            gecos: account.field(4).to_vec(),
-            home: path(5),
-            shell: path(6),
+            gecos: user.gecos.to_bytes().to_vec(),
+            home: user.dir,
+            shell: user.shell,
         })
     }
 
@@ -57,14 +54,13 @@ impl Caller {
     /// Name and id of the caller's groups that have a name, the primary one first.
     #[must_use]
     pub fn groups(&self) -> Vec<(Vec<u8>, u32)> {
-        let mut ids = vec![self.gid.as_raw()];
-        for gid in getgroups().unwrap_or_default().into_iter().map(Gid::as_raw) {
+        let mut ids = vec![self.gid];
+        for gid in getgroups().unwrap_or_default() {
             if !ids.contains(&gid) {
                 ids.push(gid);
             }
         }
-        let known = accounts::look_up(Table::Group, &ids).unwrap_or_default();
-        let named = |gid: u32| Some((known.get(&gid)?.field(0).to_vec(), gid));
+        let named = |gid: Gid| Some((Group::from_gid(gid).ok()??.name.into_bytes(), gid.as_raw()));
         ids.into_iter().filter_map(named).collect()
     }
 

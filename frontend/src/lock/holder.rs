@@ -6,8 +6,7 @@ use super::Range;
 use crate::image::Access;
 use crate::message::shown;
 use crate::sys::lock::{get_attribute, set_attribute};
-use crate::user::Caller;
-use nix::unistd::{Pid, getpid, getuid};
+use nix::unistd::{Pid, User, getpid, getuid};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -225,7 +224,10 @@ fn command_typed(mut words: impl Iterator<Item = PathBuf>) -> String {
 }
 
 fn user_name() -> String {
-    Caller::look_up().map_or_else(|_| getuid().to_string(), |caller| caller.name)
+    match User::from_uid(getuid()) {
+        Ok(Some(user)) => user.name,
+        _ => getuid().to_string(),
+    }
 }
 
 fn host_name() -> String {
