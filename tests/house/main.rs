@@ -219,11 +219,14 @@ fn what_runs_as_root_stays_small() {
 
 #[test]
 fn every_test_file_is_compiled() {
-    let manifest = text("tests/Cargo.toml");
+    let manifests = ["tests/fuzz/", "tests/"].map(|folder| (folder, text(format!("{folder}Cargo.toml"))));
     for file in sources("tests") {
         let path = Path::new(&file);
         let name = path.file_stem().expect("it has a name").to_string_lossy();
-        let named = manifest.contains(&format!("\"{}\"", file.trim_start_matches("tests/")));
+        let named = manifests
+            .iter()
+            .filter_map(|(folder, manifest)| Some((file.strip_prefix(folder)?, manifest)))
+            .any(|(inside, manifest)| manifest.contains(&format!("\"{inside}\"")));
         let declared = ["main.rs", "lib.rs"]
             .iter()
             .map(|root| path.with_file_name(root))
