@@ -38,7 +38,13 @@ impl Refusal {
 
     /// Something did not work: `doing` reads like "attaching a loop device".
     pub fn failed(doing: impl fmt::Display, error: Errno) -> Self {
-        Self::new(format!("while {doing}: {}", error.desc()))
+        let failure = Self::new(format!("while {doing}: {}", error.desc()));
+        match error {
+            Errno::ENOSYS => {
+                failure.hint("the starter needs Linux 5.14 or later; 'uname -r' says which one this is")
+            }
+            _ => failure,
+        }
     }
 
     /// Adds what to do next.

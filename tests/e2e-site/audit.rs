@@ -1,13 +1,11 @@
 //! One line in the system's log for every request.
 
-use crate::plan::HandMade;
-use crate::surroundings::after;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
-use tests::{Command, World};
+use tests::{Command, HandMade, World};
 
 /// A `/dev` with a log in it; the socket of the log is the world's.
 const WITH_LOG: &str = "mkdir -p $W/upper $W/work; touch $W/upper/log; \
@@ -39,7 +37,8 @@ fn lines(log: &UnixDatagram, count: usize) -> Vec<String> {
 }
 
 fn exec(world: &World, options: &[&str], image: &Path) -> Command {
-    after(world, WITH_LOG, world.installed().lamina())
+    world
+        .after(WITH_LOG, world.installed().lamina())
         .arg("exec")
         .args(options)
         .arg(image)
@@ -83,7 +82,8 @@ fn a_refused_request_is_one_line_with_who_and_why() {
     world.conf("allow container squashfs = no\n");
     let log = log(&world);
     let (program, arguments) = plan.prepare(&world);
-    after(&world, WITH_LOG, program)
+    world
+        .after(WITH_LOG, program)
         .args(arguments)
         .run()
         .assert_fatal("configuration disallows");
@@ -101,7 +101,8 @@ fn a_refused_request_is_one_line_with_who_and_why() {
 fn a_request_that_is_no_plan_is_a_line_too() {
     let world = World::new();
     let log = log(&world);
-    after(&world, WITH_LOG, world.installed().starter_suid())
+    world
+        .after(WITH_LOG, world.installed().starter_suid())
         .run()
         .assert_fatal("");
     let lines = lines(&log, 1);
@@ -138,7 +139,8 @@ fn a_log_that_is_full_or_dead_or_absent_changes_nothing() {
     // In an overlay, this device hides what is below it.
     let without = WITH_LOG.replace("touch $W/upper/log", "rm $W/upper/log; mknod $W/upper/log c 0 0");
     let without = without.replace("mount --bind $W/log /dev/log", "test ! -e /dev/log");
-    after(&world, &without, world.installed().lamina())
+    world
+        .after(&without, world.installed().lamina())
         .arg("exec")
         .arg(&image)
         .args(["echo", "ran"])

@@ -1,13 +1,12 @@
 //! Whatever happens, nothing stays: no mount, loop device, process or file, and nothing half-made is handed over.
 
-use crate::plan::HandMade;
 use crate::surroundings::inside;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tests::{Output, World};
+use tests::{HandMade, Output, World};
 
 fn world_and_image() -> (World, PathBuf) {
     let world = World::new();

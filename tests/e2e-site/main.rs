@@ -11,4 +11,5 @@ mod granted;
 mod environment;
 mod leftovers;
 mod mounts;
+mod old_kernel;
 mod process;
