@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Makes a `/proc` for the container, starts init there, and hands over the account files that are there.
+/// Makes a `/proc` for the container and hands over the account files that are there.
 const START: &str = r#"
 mount -t proc proc "$1/proc" || exit 99
 for n in 5 6 7; do [ ! -e "$2/fd$n" ] || eval "exec $n<\"\$2/fd$n\""; done
-exec chroot "$1" /lamina-init 4<"$2/payload"
 "#;
 /// What the images of the incumbents bring along, cut down to what it does.
 const BASE: &str = r#"#!/bin/sh
@@ -133,6 +132,10 @@ impl Container {
     }
 
     fn run_with(&self, namespaces: &[&str]) -> Outcome {
+        self.run_through("exec chroot \"$1\" /lamina-init 4<\"$2/payload\"", namespaces)
+    }
+
+    fn run_through(&self, enter: &str, namespaces: &[&str]) -> Outcome {
         fs::write(
             self.folder.join("payload"),
             encode(&self.payload).expect("a payload"),
@@ -140,7 +143,14 @@ impl Container {
         .expect("a file");
         let output = Command::new("unshare")
             .args(namespaces)
-            .args(["--propagation", "private", "/bin/sh", "-c", START, "sh"])
+            .args([
+                "--propagation",
+                "private",
+                "/bin/sh",
+                "-c",
+                &format!("{START}{enter}"),
+                "sh",
+            ])
             .args([&self.root(), &self.folder])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -154,6 +164,14 @@ impl Container {
             output: text(&output.stdout),
             errors: text(&output.stderr),
         }
+    }
+
+    fn run_as_nobody(&self) -> Outcome {
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o755)).expect("a mode");
+        self.run_through(
+            "exec chroot --userspec=65534:65534 \"$1\" /lamina-init 4<\"$2/payload\"",
+            &["--mount"],
+        )
     }
 
     /// The environment the program starts with.
@@ -517,7 +535,8 @@ fn commands_that_are_not_there_fail_in_the_incumbents_words() {
     fatal("/folder", "/folder: is a directory");
     fatal(
         "/no-interpreter",
-        "exec /no-interpreter failed: a shared library is likely missing in the image",
+        "exec /no-interpreter failed: a shared library is likely missing in the image\n\
+         INFO:    it is a script for /nowhere/python, which the image does not have",
     );
     #[cfg(target_arch = "x86_64")]
     fatal("/foreign", "image targets 'arm64', cannot run on 'amd64'");
@@ -562,6 +581,79 @@ fn run_takes_the_runscript_then_the_old_one_then_a_shell() {
         1,
         "ERROR:   No runscript and no /bin/sh executable found in container, aborting\n",
     );
+}
+
+#[test]
+fn a_runscript_up_to_its_program_needs_no_shell_in_the_image() {
+    // What images made from registries have, cut down to the way of an entry point with arguments.
+    let runscript = r#"#!/bin/sh
+OCI_ENTRYPOINT='"/bin/env" "A=two words"'
+OCI_CMD=''
+CMDLINE_ARGS=""
+for arg in "$@"; do
+    CMDLINE_ARGS="${CMDLINE_ARGS} \"$arg\""
+done
+if [ -z "$OCI_CMD" ] && [ -n "$OCI_ENTRYPOINT" ]; then
+    if [ $# -gt 0 ]; then
+        SINGULARITY_OCI_RUN="${OCI_ENTRYPOINT} ${CMDLINE_ARGS}"
+    else
+        SINGULARITY_OCI_RUN="${OCI_ENTRYPOINT}"
+    fi
+fi
+eval "set ${SINGULARITY_OCI_RUN}"
+exec "$@"
+"#;
+    let container = Container::new().file(".singularity.d/runscript", runscript);
+    let container = container.with(|payload| payload.action = Action::Run(vec![b"B=three  words".into()]));
+    let with_shell = container.run();
+    fs::remove_file(container.root().join("bin/sh")).expect("a link");
+    let without = container.run();
+    without.assert(0, "");
+    let (with_shell, without) = (with_shell.variables(), without.variables());
+    assert_eq!(
+        (without["A"].as_str(), without["B"].as_str()),
+        ("two words", "three  words")
+    );
+    let own = ["SHLVL", "_", "OLDPWD"];
+    let same = |name: &&String| !own.contains(&name.as_str());
+    assert_eq!(
+        with_shell.keys().filter(same).collect::<Vec<_>>(),
+        without.keys().filter(same).collect::<Vec<_>>()
+    );
+
+    let foreign = Container::bare().file(".singularity.d/runscript", "#!/bin/sh\nexec ls | cat\n");
+    foreign.with(|payload| payload.action = Action::Run(vec![])).run().assert(
+        255,
+        "FATAL:   exec /.singularity.d/runscript failed: a shared library is likely missing in the image\n\
+         INFO:    it is a script for /bin/sh, which the image does not have\n",
+    );
+}
+
+#[test]
+fn a_script_that_may_not_be_read_is_named_and_left_out() {
+    let container = Container::new()
+        .script("80-secret.sh", "export A=1\n")
+        .script("90-environment.sh", "export B=$(id -u)\n");
+    let secret = container.root().join(".singularity.d/env/80-secret.sh");
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o0)).expect("a mode");
+    let outcome = container
+        .with(|payload| payload.action = Action::Exec(vec![b"/bin/env".into()]))
+        .run_as_nobody();
+    outcome.assert(
+        0,
+        "WARNING: Skipping environment script /.singularity.d/env/80-secret.sh: it may not be read\n",
+    );
+    let got = outcome.variables();
+    assert_eq!((got.get("A"), got["B"].as_str()), (None, "65534"));
+}
+
+#[test]
+fn options_that_a_script_sets_do_not_reach_the_users_variables() {
+    let got = Container::new()
+        .script("90-environment.sh", "set -eu\nexport A=$(id -u)\n")
+        .with(|payload| payload.typed = vec![set("B", "x$NOT_SET")])
+        .environment();
+    assert_eq!(got["B"], "x");
 }
 
 #[test]
@@ -766,11 +858,24 @@ fn monitored(script: &str) -> std::process::Child {
         .expect("a shell")
 }
 
-/// Reads what the monitored child says first: it is ready.
+/// Waits until the monitored child has said something and the monitor sleeps.
 fn wait_until_ready(monitor: &mut std::process::Child) {
     let mut byte = [0];
     let output = monitor.stdout.as_mut().expect("a pipe");
     std::io::Read::read_exact(output, &mut byte).expect("the child speaks");
+    let name = format!("/proc/{}/comm", monitor.id());
+    eventually(|| fs::read_to_string(&name).expect("a process") == "lamina-init\n" && state(monitor) == 'S');
+}
+
+#[track_caller]
+fn eventually(condition: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("it did not happen within five seconds");
 }
 
 fn send(process: &std::process::Child, signal: &str) {
@@ -808,7 +913,8 @@ fn the_monitor_ends_as_the_container_does() {
 
 #[test]
 fn the_monitor_passes_on_what_it_is_sent() {
-    let mut monitor = monitored("trap 'exit 4' TERM; echo; while :; do sleep 0.05; done");
+    let mut monitor =
+        monitored("trap 'exit 4' TERM; echo; n=0; while [ $n -lt 400 ]; do n=$((n+1)); sleep 0.05; done");
     wait_until_ready(&mut monitor);
     send(&monitor, "-TERM");
     assert_eq!(monitor.wait().expect("a status").code(), Some(4));
@@ -820,16 +926,11 @@ fn the_monitor_passes_on_what_it_is_sent() {
 
 #[test]
 fn the_monitor_stops_when_the_terminal_says_so_and_goes_on() {
-    let mut monitor = monitored("trap 'exit 6' USR1; echo; while :; do sleep 0.05; done");
+    let mut monitor =
+        monitored("trap 'exit 6' USR1; echo; n=0; while [ $n -lt 400 ]; do n=$((n+1)); sleep 0.05; done");
     wait_until_ready(&mut monitor);
     send(&monitor, "-TSTP");
-    for _ in 0..200 {
-        if state(&monitor) == 'T' {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    assert_eq!(state(&monitor), 'T');
+    eventually(|| state(&monitor) == 'T');
     send(&monitor, "-CONT");
     send(&monitor, "-USR1");
     assert_eq!(monitor.wait().expect("a status").code(), Some(6));

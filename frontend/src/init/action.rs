@@ -4,10 +4,13 @@ use crate::error::Failure;
 use crate::init::Ending;
 use crate::init::environment::Environment;
 use crate::init::execute::{SHELL, command, is_executable};
+use crate::init::machine;
+use crate::init::shell::{Shell, Stop};
 use crate::message::{self, Level};
 use crate::payload::{Action, Payload, Text};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The command line of the payload's action, and `SHELL` for an interactive shell.
 ///
@@ -23,7 +26,7 @@ pub(super) fn choose(payload: &Payload, environment: &mut Environment) -> Result
     }
 }
 
-fn run(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Ending> {
+fn run(arguments: &[Text], environment: &mut Environment) -> Result<Vec<Text>, Ending> {
     if let Some(script) = app_script(environment, "runscript") {
         return script
             .map(|script| with(script, arguments))
@@ -31,7 +34,10 @@ fn run(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Endin
     }
     for script in ["/.singularity.d/runscript", "/singularity"] {
         if is_executable(script) {
-            return Ok(command(&[script], arguments));
+            return match without_shell(script, arguments, environment)? {
+                Some(program) => Ok(program),
+                None => Ok(command(&[script], arguments)),
+            };
         }
     }
     if is_executable(SHELL) {
@@ -43,6 +49,35 @@ fn run(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Endin
         "No runscript and no /bin/sh executable found in container, aborting",
     );
     Err(Ending::Status(1))
+}
+
+/// Evaluates a runscript up to the program it becomes, in an image that has no shell for it: images made from registries
+/// have a runscript whether or not they have a shell. Nothing where that does not help.
+fn without_shell(
+    script: &str,
+    arguments: &[Text],
+    environment: &mut Environment,
+) -> Result<Option<Vec<Text>>, Ending> {
+    if is_executable(SHELL) || machine::interpreter(Path::new(script)) != Some(SHELL.into()) {
+        return Ok(None);
+    }
+    let mut shell = Shell::new(environment.iter(), arguments.to_vec()).let_exec();
+    let program = match shell.run_file(script.as_bytes()) {
+        Err(Stop::Exec(program)) => program,
+        Err(Stop::Foreign(_)) => return Ok(None),
+        result => {
+            shell.print_all();
+            let status = if let Err(Stop::Exit(status)) = result {
+                status
+            } else {
+                shell.status()
+            };
+            return Err(Ending::Status(status));
+        }
+    };
+    shell.print_all();
+    *environment = shell.exported().collect();
+    Ok(Some(program))
 }
 
 fn shell(

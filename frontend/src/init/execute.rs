@@ -77,11 +77,8 @@ fn execute(path: &Path, arguments: &[Text], variables: &[CString]) -> Result<Inf
 
 /// Why a program that is there could not be started.
 fn failure(path: &Path, error: Errno) -> Failure {
-    if let Kind::Elf(target) = machine::of_file(path)
-        && target != Some(machine::HERE)
-        && error == Errno::ENOEXEC
-    {
-        let target = target.unwrap_or("unknown architecture");
+    let interpreter = machine::interpreter(path);
+    if let (Errno::ENOEXEC, Some(target)) = (error, foreign_machine(path, interpreter.as_deref())) {
         return Failure::new(format!(
             "image targets '{target}', cannot run on '{}'",
             machine::HERE
@@ -91,7 +88,28 @@ fn failure(path: &Path, error: Errno) -> Failure {
         Errno::ENOENT => "a shared library is likely missing in the image".to_owned(),
         error => reason(error),
     };
-    Failure::new(format!("exec {} failed: {why}", shown(path)))
+    let failure = Failure::new(format!("exec {} failed: {why}", shown(path)));
+    match interpreter.filter(|interpreter| error == Errno::ENOENT && !interpreter.exists()) {
+        Some(missing) => failure.hint(format!(
+            "it is a script for {}, which the image does not have",
+            shown(missing)
+        )),
+        None => failure,
+    }
+}
+
+/// The machine that the program, its interpreter or the image's shell is for, where that is another one.
+fn foreign_machine(path: &Path, interpreter: Option<&Path>) -> Option<&'static str> {
+    let executables = [Some(path), interpreter, Some(Path::new(SHELL))];
+    executables
+        .into_iter()
+        .flatten()
+        .find_map(|path| match machine::of_file(path) {
+            Kind::Elf(target) if target != Some(machine::HERE) => {
+                Some(target.unwrap_or("unknown architecture"))
+            }
+            _ => None,
+        })
 }
 
 fn locate(name: &OsStr, search: &[u8]) -> Outcome<PathBuf> {

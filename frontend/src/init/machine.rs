@@ -1,11 +1,15 @@
 //! Which machine an executable is for.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// Bytes of an ELF header up to and with `e_machine`.
 const HEADER_BYTES: u64 = 20;
+/// Bytes of a script in which the kernel looks for its interpreter: `BINPRM_BUF_SIZE`.
+const FIRST_LINE_BYTES: u64 = 256;
 
 /// What the beginning of an executable says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,10 +31,26 @@ pub(super) const HERE: &str = if cfg!(target_arch = "x86_64") {
 
 /// Looks at a file; one that cannot be read says nothing.
 pub(super) fn of_file(path: &Path) -> Kind {
-    let mut header = Vec::new();
-    match File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut header)) {
-        Ok(_) => of_header(&header),
-        Err(_) => Kind::Other,
+    of_header(&beginning(path, HEADER_BYTES))
+}
+
+/// The interpreter that the first line of a script names.
+pub(super) fn interpreter(path: &Path) -> Option<PathBuf> {
+    interpreter_in(&beginning(path, FIRST_LINE_BYTES))
+}
+
+fn interpreter_in(text: &[u8]) -> Option<PathBuf> {
+    let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let words = line.split(|byte| matches!(byte, b' ' | b'\t'));
+    let name = words.into_iter().find(|word| !word.is_empty())?;
+    Some(Path::new(OsStr::from_bytes(name)).to_owned())
+}
+
+fn beginning(path: &Path, bytes: u64) -> Vec<u8> {
+    let mut text = Vec::new();
+    match File::open(path).and_then(|file| file.take(bytes).read_to_end(&mut text)) {
+        Ok(_) => text,
+        Err(_) => Vec::new(),
     }
 }
 
@@ -90,6 +110,17 @@ mod tests {
     fn a_short_or_foreign_file_is_no_elf() {
         assert_eq!(of_header(b"\x7fELF\x02\x01\x3e\x00"), Kind::Other);
         assert_eq!(of_header(b"#!/bin/sh\necho hello there\n"), Kind::Other);
+    }
+
+    #[test]
+    fn the_first_line_of_a_script_names_its_interpreter() {
+        assert_eq!(
+            interpreter_in(b"#! /usr/bin/env python3\nx"),
+            Some("/usr/bin/env".into())
+        );
+        assert_eq!(interpreter_in(b"#!/bin/sh"), Some("/bin/sh".into()));
+        assert_eq!(interpreter_in(b"#!\n/bin/sh"), None);
+        assert_eq!(interpreter_in(b"echo"), None);
     }
 
     #[test]

@@ -3,11 +3,10 @@
 use super::Environment;
 use super::image_shell;
 use crate::init::Ending;
-use crate::init::shell::{Foreign, Shell, Stop, Stream};
+use crate::init::shell::{Foreign, Shell, Stop};
 use crate::message::{self, shown};
 use crate::payload::Text;
 use std::ffi::OsStr;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 /// Runs the script that `compose` makes and returns what it exports. `compose` is told whether there is a real shell
@@ -52,15 +51,7 @@ fn describe(foreign: &Foreign) -> String {
 }
 
 fn finish(shell: &Shell, result: Result<(), Stop>) -> Result<Environment, Ending> {
-    for (stream, text) in shell.printed() {
-        // Output that nobody can be told of changes nothing.
-        let _ = match stream {
-            Stream::Output => std::io::stdout().write_all(text),
-            Stream::Error => std::io::stderr().write_all(text),
-            Stream::Nowhere => Ok(()),
-        };
-    }
-    let _ = std::io::stdout().flush();
+    shell.print_all();
     match result {
         Err(Stop::Exit(status)) => Err(Ending::Status(status)),
         _ => Ok(shell.exported().collect()),

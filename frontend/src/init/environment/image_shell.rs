@@ -18,6 +18,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -85,11 +86,14 @@ impl ImageShell {
             .spawn()
             .doing(doing)?;
         let status = wait(child)?;
-        match read(&result)? {
-            Some(environment) => Ok(environment),
-            None => Err(Ending::Status(
-                status.code().unwrap_or(crate::init::FAILURE_STATUS),
-            )),
+        match (read(&result)?, status.code(), status.signal()) {
+            (Some(environment), ..) => Ok(environment),
+            (None, Some(status), _) => Err(Ending::Status(status)),
+            (None, None, signal) => {
+                let signal = signal.unwrap_or_default();
+                let message = format!("the image's environment scripts were killed by signal {signal}");
+                Err(Failure::new(message).into())
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ pub(super) use variables::Environment;
 use crate::init::Ending;
 use crate::message;
 use crate::payload::{Action, Dialect, EnvironmentFile, Payload, Text};
-use scripts::Wish;
+use scripts::{Scripts, Wish};
 
 /// Where programs are looked for when nobody says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -38,7 +38,8 @@ pub(super) fn compute(payload: &Payload, directory: &[u8]) -> Result<Environment
     let imported = imported(payload);
     let start = seen_by_scripts(payload, &imported, directory);
     let wishes = wishes(payload, &imported)?;
-    let compose = |with_shell| scripts::compose(&wishes, with_shell);
+    let scripts = Scripts::find();
+    let compose = |with_shell| scripts.compose(&wishes, with_shell);
     let mut environment = evaluation::evaluate(compose, &start, arguments(&payload.action))?;
     restore(&mut environment, &imported);
     finish(&mut environment, payload, directory);

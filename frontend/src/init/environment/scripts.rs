@@ -3,7 +3,10 @@
 
 use super::{DEFAULT_PATH, HOST_LIBRARIES};
 use crate::init::shell::{is_name, is_one_word};
+use crate::message::{self, shown};
 use crate::payload::Text;
+use nix::unistd::{AccessFlags, access};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -15,6 +18,28 @@ const OLD_SCRIPT: &str = "/environment";
 const BASE: &[u8] = b"99-base.sh";
 /// What the image would do about the user's `PATH`; it is done here.
 const RUNTIME_VARIABLES: &[u8] = b"99-runtimevars.sh";
+/// Comes first. Some shells start with a `PATH` of their own.
+const PROLOGUE: &[u8] = br#"unset PATH
+__complete_path() {
+    for __directory in $1; do
+        case ":${PATH-}:" in
+        *":$__directory:"*) ;;
+        *) PATH="${PATH:+$PATH:}$__directory" ;;
+        esac
+    done
+    export PATH
+}
+"#;
+/// Adds the host's libraries, up to their name.
+const LIBRARIES: &[u8] = b"LD_LIBRARY_PATH=\"${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}";
+/// Comes last: what the user wants of `PATH`.
+const EPILOGUE: &[u8] = br#"
+[ -z "${SING_USER_DEFINED_PREPEND_PATH-}" ] || PATH="$SING_USER_DEFINED_PREPEND_PATH:$PATH"
+[ -z "${SING_USER_DEFINED_APPEND_PATH-}" ] || PATH="$PATH:$SING_USER_DEFINED_APPEND_PATH"
+[ -z "${SING_USER_DEFINED_PATH-}" ] || PATH="$SING_USER_DEFINED_PATH"
+unset SING_USER_DEFINED_PREPEND_PATH SING_USER_DEFINED_APPEND_PATH SING_USER_DEFINED_PATH
+export PATH
+"#;
 /// Variables that shells do not let anybody change.
 const READ_ONLY: [&[u8]; 6] = [b"UID", b"EUID", b"GID", b"PPID", b"SHELLOPTS", b"BASHOPTS"];
 
@@ -26,89 +51,109 @@ pub(super) struct Wish {
     pub(super) evaluated: bool,
 }
 
-/// The script. `with_shell` says that values may need a real shell.
-pub(super) fn compose(wishes: &[Wish], with_shell: bool) -> Text {
-    let mut script = Text::from(
-        // Some shells start with a PATH and no user id of their own, others the other way round.
-        "unset PATH\n\
-         __complete_path() {\n\
-         for __directory in $1; do case \":${PATH-}:\" in *\":$__directory:\"*) ;; \
-         *) PATH=\"${PATH:+$PATH:}$__directory\" ;; esac; done\n\
-         export PATH\n\
-         }\n",
-    );
-    script.extend(
-        format!(
-            ": \"${{UID:={0}}}\" \"${{EUID:={0}}}\" \"${{GID:={1}}}\"\n",
-            nix::unistd::getuid(),
-            nix::unistd::getgid()
-        )
-        .into_bytes(),
-    );
-    let mut wished = false;
-    match names() {
-        Some(names) => {
-            for name in names {
-                one_script(&mut script, &name);
-                if name == BASE {
-                    wish(&mut script, wishes, with_shell);
-                    wished = true;
+/// The image's environment scripts.
+pub(super) enum Scripts {
+    /// Their names in [`FOLDER`], in order.
+    Folder(Vec<Text>),
+    /// [`OLD_SCRIPT`] alone.
+    Old,
+    /// None at all.
+    None,
+}
+
+impl Scripts {
+    /// Finds them; one that may not be read is left out, with a warning.
+    pub(super) fn find() -> Self {
+        match std::fs::read_dir(FOLDER) {
+            Ok(folder) => {
+                let names = folder.filter_map(|entry| Some(entry.ok()?.file_name().as_bytes().to_vec()));
+                let mut names: Vec<Text> = names.filter(|name| is_script(name)).collect();
+                names.sort();
+                Self::Folder(names)
+            }
+            Err(_) if is_usable(OLD_SCRIPT.as_bytes()) => Self::Old,
+            Err(_) => Self::None,
+        }
+    }
+
+    /// The one script that evaluates them and the wishes. `with_shell` says that values may need a real shell.
+    pub(super) fn compose(&self, wishes: &[Wish], with_shell: bool) -> Text {
+        let mut script = Text::from(PROLOGUE);
+        identify(&mut script);
+        let mut wished = false;
+        match self {
+            Self::Folder(names) => {
+                for name in names {
+                    source(&mut script, name);
+                    if name == BASE {
+                        wish(&mut script, wishes, with_shell);
+                        wished = true;
+                    }
                 }
             }
-        }
-        None => {
-            if is_file(Path::new(OLD_SCRIPT)) {
+            Self::Old => {
                 line(&mut script, &[b". ", OLD_SCRIPT.as_bytes()]);
                 complete_path(&mut script);
             }
+            Self::None => {}
         }
+        if !wished {
+            line(
+                &mut script,
+                &[
+                    LIBRARIES,
+                    HOST_LIBRARIES.as_bytes(),
+                    b"\"; export LD_LIBRARY_PATH",
+                ],
+            );
+            wish(&mut script, wishes, with_shell);
+        }
+        script.extend(EPILOGUE);
+        script
     }
-    if !wished {
-        let libraries = "LD_LIBRARY_PATH=\"${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}";
-        line(
-            &mut script,
-            &[
-                libraries.as_bytes(),
-                HOST_LIBRARIES.as_bytes(),
-                b"\"; export LD_LIBRARY_PATH",
-            ],
-        );
-        wish(&mut script, wishes, with_shell);
-    }
-    script.extend(
-        b"[ -z \"${SING_USER_DEFINED_PREPEND_PATH-}\" ] || PATH=\"$SING_USER_DEFINED_PREPEND_PATH:$PATH\"\n\
-          [ -z \"${SING_USER_DEFINED_APPEND_PATH-}\" ] || PATH=\"$PATH:$SING_USER_DEFINED_APPEND_PATH\"\n\
-          [ -z \"${SING_USER_DEFINED_PATH-}\" ] || PATH=\"$SING_USER_DEFINED_PATH\"\n\
-          unset SING_USER_DEFINED_PREPEND_PATH SING_USER_DEFINED_APPEND_PATH SING_USER_DEFINED_PATH\n\
-          export PATH\n",
-    );
-    script
 }
 
-/// The names of the image's scripts in their order; nothing when it has no folder for them.
-fn names() -> Option<Vec<Text>> {
-    let folder = std::fs::read_dir(FOLDER).ok()?;
-    let mut names: Vec<Text> = folder
-        .filter_map(|entry| Some(entry.ok()?.file_name().as_bytes().to_vec()))
-        .filter(|name| name.ends_with(b".sh") && !name.starts_with(b".") && !name.contains(&b'\n'))
-        .collect();
-    names.sort();
-    Some(names)
+/// Whether a name in the folder is a script to evaluate.
+fn is_script(name: &[u8]) -> bool {
+    let plain = name.ends_with(b".sh") && !name.starts_with(b".") && !name.contains(&b'\n');
+    plain && name != RUNTIME_VARIABLES && is_usable(&in_folder(name))
 }
 
-fn is_file(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file())
+fn in_folder(name: &[u8]) -> Text {
+    [FOLDER.as_bytes(), b"/", name].concat()
 }
 
-fn one_script(script: &mut Text, name: &[u8]) {
-    let path = [FOLDER.as_bytes(), b"/", name].concat();
-    if name == RUNTIME_VARIABLES || !is_file(Path::new(std::ffi::OsStr::from_bytes(&path))) {
-        return;
+/// Whether this is a file that may be read; says so where it may not.
+fn is_usable(path: &[u8]) -> bool {
+    let path = OsStr::from_bytes(path);
+    if !Path::new(path)
+        .metadata()
+        .is_ok_and(|metadata| metadata.is_file())
+    {
+        return false;
     }
+    let readable = access(path, AccessFlags::R_OK).is_ok();
+    if !readable {
+        message::warning(format!(
+            "Skipping environment script {}: it may not be read",
+            shown(path)
+        ));
+    }
+    readable
+}
+
+/// Some shells know the user's id by themselves and let nobody change it, others do not.
+fn identify(script: &mut Text) {
+    let (user, group) = (nix::unistd::getuid(), nix::unistd::getgid());
+    let text = format!(": \"${{UID:={user}}}\" \"${{EUID:={user}}}\" \"${{GID:={group}}}\"\n");
+    script.extend(text.into_bytes());
+}
+
+fn source(script: &mut Text, name: &[u8]) {
     if name == b"90-environment.sh" {
         default_path(script);
     }
-    line(script, &[b". ", &single_quoted(&path)]);
+    line(script, &[b". ", &single_quoted(&in_folder(name))]);
     if name == b"10-docker2singularity.sh" || name == b"10-docker.sh" {
         complete_path(script);
     }
@@ -136,6 +181,8 @@ fn complete_path(script: &mut Text) {
 
 /// Carries out what the user wants, after the image had its say.
 fn wish(script: &mut Text, wishes: &[Wish], with_shell: bool) {
+    // What an image's script asked for in its own interest.
+    line(script, &[b"set +e +u"]);
     default_path(script);
     for Wish {
         name,

@@ -21,6 +21,7 @@ pub(super) fn find(name: &[u8]) -> Option<Builtin> {
         b"command" => command,
         b"echo" => echo,
         b"eval" => eval,
+        b"exec" => exec,
         b"exit" => |shell, arguments| Err(Stop::Exit(status(shell, arguments)?)),
         b"export" => export,
         b"local" => local,
@@ -155,6 +156,13 @@ fn eval(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
     Ok(shell.status)
 }
 
+fn exec(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
+    match arguments {
+        [first, ..] if shell.may_exec && !first.starts_with(b"-") => Err(Stop::Exec(arguments.to_vec())),
+        _ => Err(Stop::foreign("exec")),
+    }
+}
+
 fn export(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
     declare(shell, arguments, |shell, name| {
         shell.export(name);
@@ -231,7 +239,7 @@ fn shift(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
     Ok(0)
 }
 
-/// `set -a`, `set +a`, `set -f`, `set +f` and `set -- …`.
+/// `set -a`, `set +a`, `set -f`, `set +f`, and `set` with new parameters.
 fn set(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
     for (number, argument) in arguments.iter().enumerate() {
         match argument.as_slice() {
@@ -244,6 +252,10 @@ fn set(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
             b"-f" => shell.no_globbing = true,
             b"+f" => shell.no_globbing = false,
             b"+e" | b"+u" | b"+x" => {}
+            [first, ..] if !matches!(first, b'-' | b'+') => {
+                shell.positional = arguments.get(number..).unwrap_or_default().to_vec();
+                return Ok(0);
+            }
             other => {
                 let option = crate::message::shown(OsStr::from_bytes(other));
                 return Err(Stop::foreign(format!("set {option}")));

@@ -190,6 +190,7 @@ impl Shell {
             Ok(()) => copy.status,
             Err(Stop::Exit(status) | Stop::Return(status)) => status,
             Err(Stop::Break(_) | Stop::Continue(_)) => 0,
+            Err(Stop::Exec(_)) => return Err(Stop::foreign("exec in a subshell")),
             Err(foreign @ Stop::Foreign(_)) => return Err(foreign),
         };
         Ok(())

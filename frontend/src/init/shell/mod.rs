@@ -18,6 +18,7 @@ pub(super) use syntax::is_name;
 
 use crate::payload::Text;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::rc::Rc;
 use syntax::Command;
 
@@ -26,6 +27,8 @@ use syntax::Command;
 const WORK_MAX: usize = 2 << 20;
 /// Longest script that is read, in bytes.
 const SCRIPT_BYTES_MAX: u64 = 1 << 20;
+/// What a script is expected to have at most, so that it is read at once.
+const SCRIPT_BYTES_USUAL: usize = 16 << 10;
 /// Deepest nesting of functions, sourced files and `eval`.
 const CALLS_MAX: usize = 50;
 
@@ -40,6 +43,8 @@ pub(super) enum Stop {
     Return(i32),
     /// `break`, out of so many loops.
     Break(usize),
+    /// `exec`: the program to become, with its arguments.
+    Exec(Vec<Text>),
     /// `continue`, of the loop so many levels up.
     Continue(usize),
 }
@@ -71,7 +76,7 @@ struct Variable {
 
 /// Where output goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stream {
+enum Stream {
     /// Standard output.
     Output,
     /// Standard error.
@@ -98,6 +103,8 @@ pub(super) struct Shell {
     calls: usize,
     export_all: bool,
     no_globbing: bool,
+    /// Whether `exec` is for the caller to carry out.
+    may_exec: bool,
     /// Scripts that end early because of something foreign, where that is not the end of everything.
     skipped: Option<Vec<Foreign>>,
 }
@@ -127,8 +134,15 @@ impl Shell {
             calls: 0,
             export_all: false,
             no_globbing: false,
+            may_exec: false,
             skipped: None,
         }
+    }
+
+    /// Lets the script end with [`Stop::Exec`].
+    pub(super) fn let_exec(mut self) -> Self {
+        self.may_exec = true;
+        self
     }
 
     /// Lets a sourced script that needs a real shell end where it needs it, for an image that has none.
@@ -151,6 +165,12 @@ impl Shell {
         Ok(())
     }
 
+    /// Runs the script in a file, as [`Shell::run`] does.
+    pub(super) fn run_file(&mut self, path: &[u8]) -> Result<(), Stop> {
+        let script = self.read_script(path)?;
+        self.run(&script)
+    }
+
     /// The exported variables that have a value.
     pub(super) fn exported(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.variables
@@ -159,11 +179,21 @@ impl Shell {
             .filter_map(|(name, variable)| variable.value.as_deref().map(|value| (name.as_slice(), value)))
     }
 
-    /// Everything that was printed, in order.
-    pub(super) fn printed(&self) -> impl Iterator<Item = (Stream, &[u8])> {
-        self.printed
-            .iter()
-            .map(|(stream, text)| (*stream, text.as_slice()))
+    /// The exit status of the last command.
+    pub(super) fn status(&self) -> i32 {
+        self.status
+    }
+
+    /// Prints what was printed, in order. Output that nobody can be told of changes nothing.
+    pub(super) fn print_all(&self) {
+        for (stream, text) in &self.printed {
+            let _ = match stream {
+                Stream::Output => std::io::stdout().write_all(text),
+                Stream::Error => std::io::stderr().write_all(text),
+                Stream::Nowhere => Ok(()),
+            };
+        }
+        let _ = std::io::stdout().flush();
     }
 
     /// What was skipped, with [`Shell::skip_foreign`].

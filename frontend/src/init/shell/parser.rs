@@ -238,7 +238,9 @@ impl<'a> Parser<'a> {
             b"case" => parser.case_command(),
             b"{" => parser.group(),
             _ if parser.peek() == Some(b'(') => parser.subshell(),
-            word if is_name(word) && is_function(parser.rest(), word.len()) => parser.function(),
+            word if is_name(word) && word != b"in" && is_function(parser.rest(), word.len()) => {
+                parser.function()
+            }
             _ => parser.simple(),
         })?;
         let mut redirections = Vec::new();

@@ -107,10 +107,13 @@ fn class(pattern: &[Glyph], byte: u8) -> Option<(bool, usize)> {
     Some((holds, end + 4))
 }
 
-/// Whether a word asks for files at all.
+/// Whether a word asks for files at all. The name of the builtin `[` does not.
 pub(super) fn is_pattern(word: &[Glyph]) -> bool {
-    word.iter()
-        .any(|glyph| !glyph.literal && matches!(glyph.byte, b'*' | b'?' | b'['))
+    let mut open = false;
+    word.iter().filter(|glyph| !glyph.literal).any(|glyph| {
+        open |= glyph.byte == b'[';
+        matches!(glyph.byte, b'*' | b'?') || (open && glyph.byte == b']')
+    })
 }
 
 /// The files a pattern finds, sorted, and how many directory entries were looked at.

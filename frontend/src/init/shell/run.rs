@@ -1,7 +1,10 @@
 //! Running commands.
 
 use super::syntax::{Command, List, Part, Redirection, Word, is_name};
-use super::{CALLS_MAX, Foreign, SCRIPT_BYTES_MAX, Shell, Stop, Stream, Variable, builtins, parser, pattern};
+use super::{
+    CALLS_MAX, Foreign, SCRIPT_BYTES_MAX, SCRIPT_BYTES_USUAL, Shell, Stop, Stream, Variable, builtins,
+    parser, pattern,
+};
 use crate::payload::Text;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -283,8 +286,8 @@ impl Shell {
         }
     }
 
-    fn read_script(&mut self, path: &[u8]) -> Result<Text, Stop> {
-        let mut text = Text::new();
+    pub(super) fn read_script(&mut self, path: &[u8]) -> Result<Text, Stop> {
+        let mut text = Text::with_capacity(SCRIPT_BYTES_USUAL);
         let read = std::fs::File::open(OsStr::from_bytes(path))
             .and_then(|file| file.take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut text));
         match read {

@@ -23,7 +23,8 @@ fn ours(script: &str) -> (Result<(), Stop>, BTreeMap<Text, Text>, Text) {
         .map(|(name, value)| (name.to_vec(), value.to_vec()))
         .collect();
     let output = shell
-        .printed()
+        .printed
+        .iter()
         .filter(|(stream, _)| *stream == Stream::Output)
         .flat_map(|(_, text)| text.to_vec());
     (result, exported, output.collect())
