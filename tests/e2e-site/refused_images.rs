@@ -42,6 +42,7 @@ fn a_type_of_image_that_is_switched_off_is_refused_by_the_frontend_and_by_the_st
     let mut world = World::new();
     for (image, kind, name) in [
         (world.busybox_sqfs("gzip"), "squashfs", "squashFS"),
+        (world.busybox_sif(), "sif", "SIF"),
         (busybox_ext3(&world), "extfs", "extFS"),
         (world.busybox_sandbox(), "dir", "sandbox"),
     ] {
