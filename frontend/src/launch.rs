@@ -19,12 +19,18 @@ const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
     None => "/usr/local",
 };
 
+/// Where the starter is, fixed when the program was built.
+#[must_use]
+pub fn starter_path() -> String {
+    format!("{PREFIX}/libexec/lamina/bin/starter-suid")
+}
+
 /// Becomes the starter. Returns only when that did not work.
 ///
 /// # Errors
 /// The starter is missing or not installed as it must be, or the kernel gave no memory or descriptors.
 pub fn start(planned: Planned, payload: &Payload) -> Outcome<Infallible> {
-    let starter = format!("{PREFIX}/libexec/lamina/bin/starter-suid");
+    let starter = starter_path();
     check_installation(&starter)?;
     let plan = plan_pipe(&planned)?;
     let payload = sealed(&payload::encode(payload)?)?;

@@ -3,5 +3,6 @@
 
 pub mod check;
 pub mod directive;
+pub mod doctor;
 pub mod edit;
 pub mod trust;

@@ -1,8 +1,9 @@
-//! What administrators ask: `config check` and `config global`.
+//! What administrators ask: `config check`, `config global` and `doctor`.
 
 use super::given::Given;
 use super::{Invocation, Stop};
 use crate::admin::check::{self, Finding};
+use crate::admin::doctor::{self, State};
 use crate::admin::edit::{self, Change};
 use crate::error::{Doing, Failure, Outcome};
 use crate::file::{Existing, NewFile};
@@ -33,6 +34,31 @@ keeps its owner and mode, and always parses. Changing it takes root. Commas sepa
 a list.
 
 ";
+
+/// What `doctor` says.
+pub(super) const DOCTOR_NOTES: &str = "\
+Each line is ok, limited or missing, what was looked at, and what was found; what to do about it is
+on the line below. Nothing is changed.
+  limited  containers run; something beside them is less than it could be
+  missing  something this program does cannot work
+The exit status is 1 when something is missing, else 0. Run it as the user whose containers do not
+start: some answers depend on who asks.
+
+";
+
+/// `doctor`
+pub(super) fn doctor(given: &Given) -> Result<(), Stop> {
+    let checks = doctor::examine()?;
+    if given.is_on("json") {
+        print(format!("{:#}\n", doctor::as_json(&checks)).as_bytes())?;
+    } else {
+        print(doctor::in_words(&checks).as_bytes())?;
+    }
+    if checks.iter().any(|check| check.state == State::Missing) {
+        return Err(Stop::Said(1));
+    }
+    Ok(())
+}
 
 /// `config check`
 pub(super) fn config_check(words: &[OsString]) -> Result<(), Stop> {

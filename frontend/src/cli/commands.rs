@@ -249,6 +249,17 @@ const COMMANDS: &[Entry] = &[
         run: |invocation, _, given, words| admin::config_global(invocation, &given, &words),
     },
     Entry {
+        name: "doctor",
+        synopsis: "[--json]",
+        about: "Say what this host can and cannot do",
+        flags: &[flags::DOCTOR],
+        positionals: (0, 0),
+        interspersed: true,
+        notes: admin::DOCTOR_NOTES,
+        examples: "  doctor\n  doctor --json",
+        run: |_, _, given, _| admin::doctor(&given),
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",

@@ -418,6 +418,9 @@ pub const SIF_DEL: &[Flag] = &[flag(
     "Give back the disk space even where other objects lie behind it",
 )];
 
+/// The flag of `doctor`.
+pub const DOCTOR: &[Flag] = &[flag("json", Switch, &[], "Print JSON")];
+
 /// Flags of `config global`.
 pub const CONFIG_GLOBAL: &[Flag] = &[
     flag(

@@ -73,6 +73,18 @@ pub const DEBUGFS: Program = Program::of("debugfs", "e2fsprogs");
 pub const MKSQUASHFS: Program = Program::of("mksquashfs", "squashfs-tools");
 /// Unpacks squashfs file systems.
 pub const UNSQUASHFS: Program = Program::of("unsquashfs", "squashfs-tools");
+/// Mounts squashfs file systems without privilege.
+pub const SQUASHFUSE: Program = Program::of("squashfuse", "squashfuse");
+/// Mounts ext3 file systems without privilege.
+pub const FUSE2FS: Program = Program {
+    name: "fuse2fs",
+    debian: "fuse2fs",
+    rhel: "e2fsprogs",
+};
+/// Mounts overlays without privilege.
+pub const FUSE_OVERLAYFS: Program = Program::of("fuse-overlayfs", "fuse-overlayfs");
+/// Unpacks what gzip packed.
+pub const GZIP: Program = Program::of("gzip", "gzip");
 /// Copies directories.
 pub const CP: Program = Program::of("cp", "coreutils");
 

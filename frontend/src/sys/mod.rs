@@ -6,4 +6,5 @@ pub mod descriptors;
 pub mod dispositions;
 pub mod fork;
 pub mod lock;
+pub mod probe;
 pub mod signal;
