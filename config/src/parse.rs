@@ -159,17 +159,21 @@ pub fn assignments(text: &[u8]) -> impl Iterator<Item = Result<(u32, &str, &[u8]
         })
 }
 
-/// The two sides of the first `=`, if the left one has the form of a name.
+/// The two sides of the first `=`, if the left one has the form of a name. Most lines are comments, which end the
+/// search with their first byte.
 fn name_and_value(line: &[u8]) -> Option<(&str, &[u8])> {
-    let equals = line.iter().position(|byte| *byte == b'=')?;
+    let of_a_name = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'_' | b'-');
+    let around_a_name = |byte: &u8| matches!(byte, b'\t' | b'\x0c');
+    let equals = line
+        .iter()
+        .position(|byte| !of_a_name(byte) && !around_a_name(byte))?;
     let (left, right) = line.split_at_checked(equals)?;
+    let value = right.strip_prefix(b"=")?;
     let name = std::str::from_utf8(left)
         .ok()?
         .trim_start_matches(['\t', '\x0c', ' '])
         .trim_end_matches(['\t', ' ']);
-    let of_a_name = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, ' ' | '_' | '-');
-    let value = right.strip_prefix(b"=")?;
-    name.chars().all(of_a_name).then_some((name, value))
+    name.as_bytes().iter().all(of_a_name).then_some((name, value))
 }
 
 /// Puts the value of one line into the field of its directive.
