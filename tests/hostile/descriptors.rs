@@ -169,6 +169,13 @@ fn frame_with_root_number(plan: &protocol::Plan, number: u16) -> Vec<u8> {
 }
 
 #[test]
+fn a_payload_that_is_not_there_is_not_replaced_by_something_of_the_starters() {
+    let (world, _, plan) = world_and_plan();
+    let payload = format!("close={}", protocol::PAYLOAD_FD);
+    refused(&world, &plan.set(payload), "looking for an inherited descriptor");
+}
+
+#[test]
 fn descriptor_numbers_are_each_used_once_and_without_gaps() {
     let (world, image, mut plan) = world_and_plan();
     for number in [1, 2, 250, 32767, 32768, 65535] {

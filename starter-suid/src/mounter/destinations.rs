@@ -2,7 +2,7 @@
 
 use crate::caller::Caller;
 use crate::mounter::layers::Stack;
-use crate::mounter::privilege::{NOTHING, WALK, as_caller};
+use crate::mounter::privilege::{NOTHING, as_caller, walk};
 use crate::mounter::session::{make_directory, make_file};
 use crate::namespaces::Tree;
 use crate::policy::Permit;
@@ -73,7 +73,9 @@ pub fn find(
     root: &OwnedFd,
     place: &ContainerPath,
 ) -> Result<Result<OwnedFd, Errno>, Refusal> {
-    as_caller(caller, WALK, || Ok(open_in(root, place.as_bytes(), OFlags::PATH)))
+    as_caller(caller, walk(caller), || {
+        Ok(open_in(root, place.as_bytes(), OFlags::PATH))
+    })
 }
 
 /// Like [`find`], for reading with nothing but the caller's own right.
@@ -96,7 +98,7 @@ fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno>
 pub fn missing(caller: &Caller, root: &OwnedFd, wanted: &[Wanted]) -> Result<Vec<Wanted>, Refusal> {
     let is_missing =
         |(place, _): &&Wanted| matches!(open_in(root, place.as_bytes(), OFlags::PATH), Err(Errno::ENOENT));
-    as_caller(caller, WALK, || {
+    as_caller(caller, walk(caller), || {
         Ok(wanted.iter().filter(is_missing).cloned().collect())
     })
 }
@@ -119,7 +121,7 @@ pub fn real_place(
         }
         let here = [b"/".as_slice(), &real.join(b"/".as_slice())].concat();
         let flags = OFlags::PATH | OFlags::NOFOLLOW;
-        let Ok(found) = as_caller(caller, WALK, || Ok(open_in(root, &here, flags)))? else {
+        let Ok(found) = as_caller(caller, walk(caller), || Ok(open_in(root, &here, flags)))? else {
             continue;
         };
         let stat = rustix::fs::fstat(&found).step("looking at a place in the container")?;

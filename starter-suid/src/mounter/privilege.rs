@@ -11,9 +11,6 @@ pub const NOTHING: CapabilitySet = CapabilitySet::empty();
 /// What the mounter can do at any moment: mount.
 pub const ALWAYS: CapabilitySet = CapabilitySet::SYS_ADMIN;
 
-/// To walk to a mount point below directories that are closed to root on the caller's own file systems.
-pub const WALK: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_READ_SEARCH);
-
 /// What an overlay file system may do in the caller's name for as long as it lives: it acts with the capabilities
 /// of whoever created it.
 pub const OVERLAY: CapabilitySet = CapabilitySet::SYS_ADMIN // to keep its marks in `trusted.overlay.*`
@@ -24,6 +21,16 @@ pub const OVERLAY: CapabilitySet = CapabilitySet::SYS_ADMIN // to keep its marks
     .union(CapabilitySet::FSETID) // to keep its set-group-id bit
     .union(CapabilitySet::SETFCAP) // to keep its file capabilities, which `nosuid` makes inert
     .union(CapabilitySet::MKNOD); // to copy up a device node, which `nodev` makes inert
+
+/// To walk through a container's tree: it may hold folders of the host, so nobody is taken where he could not go, nor
+/// told what is there. Root goes everywhere.
+pub fn walk(caller: &Caller) -> CapabilitySet {
+    if caller.is_root() {
+        ALWAYS.union(CapabilitySet::DAC_READ_SEARCH)
+    } else {
+        ALWAYS
+    }
+}
 
 /// Does something with the caller's file system user id and with just these capabilities. The group needs no change:
 /// the starter is not set-group-id.

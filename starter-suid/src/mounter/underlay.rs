@@ -4,7 +4,7 @@
 use crate::caller::Caller;
 use crate::mounter::destinations::{self, Wanted};
 use crate::mounter::kernel_fs;
-use crate::mounter::privilege::{WALK, as_caller};
+use crate::mounter::privilege::{as_caller, walk};
 use crate::mounter::session::{Session, attach, make_directory, make_file};
 use crate::namespaces::{NOSUID_NODEV, READ_ONLY};
 use crate::refusal::{Refusal, Step};
@@ -94,7 +94,7 @@ fn show(
 fn names(caller: &Caller, directory: &OwnedFd) -> Result<Vec<(CString, FileType)>, Refusal> {
     let doing = "listing a directory of the image";
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    as_caller(caller, WALK, || {
+    as_caller(caller, walk(caller), || {
         let opened = rustix::fs::openat(directory, c".", flags, Mode::empty()).step(doing)?;
         let mut names = Vec::new();
         for entry in Dir::new(opened).step(doing)?.take(NAMES_MAX + 2) {
@@ -109,7 +109,7 @@ fn names(caller: &Caller, directory: &OwnedFd) -> Result<Vec<(CString, FileType)
 
 fn open(caller: &Caller, at: &OwnedFd, name: &CStr) -> Result<OwnedFd, Refusal> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    as_caller(caller, WALK, || {
+    as_caller(caller, walk(caller), || {
         rustix::fs::openat(at, name, flags, Mode::empty()).step("opening a part of the image")
     })
 }
