@@ -492,6 +492,81 @@ fn a_script_that_needs_a_real_shell_in_an_image_without_one_is_named() {
 }
 
 #[test]
+fn an_app_brings_its_own_paths_environment_and_runscript() {
+    // What the incumbents' images have for apps, without the ways that are not taken here.
+    let apps = r#"if test -n "${SINGULARITY_APPNAME:-}"; then
+    export SINGULARITY_APPNAME
+    if test -d "/scif/apps/${SINGULARITY_APPNAME:-}/"; then
+        SCIF_APPS="/scif/apps"
+        SCIF_APPROOT="/scif/apps/${SINGULARITY_APPNAME:-}"
+        export SCIF_APPROOT SCIF_APPS
+        PATH="/scif/apps/${SINGULARITY_APPNAME:-}:/scif/apps/singularity:$PATH"
+        if test -d "/scif/apps/${SINGULARITY_APPNAME:-}/bin"; then
+            PATH="/scif/apps/${SINGULARITY_APPNAME:-}/bin:$PATH"
+        elif test -d "/scif/apps/singularity/bin"; then
+            PATH="/scif/apps/singularity/bin:$PATH"
+        fi
+        if test -d "/scif/apps/${SINGULARITY_APPNAME:-}/lib"; then
+            LD_LIBRARY_PATH="/scif/apps/${SINGULARITY_APPNAME:-}/lib:$LD_LIBRARY_PATH"
+            export LD_LIBRARY_PATH
+        fi
+        if [ -f "/scif/apps/${SINGULARITY_APPNAME:-}/scif/env/01-base.sh" ]; then
+            . "/scif/apps/${SINGULARITY_APPNAME:-}/scif/env/01-base.sh"
+\t\telif [ -f "/scif/apps/singularity/scif/env/01-base.sh" ]; then
+            . "/scif/apps/singularity/scif/env/01-base.sh" "$@"
+        fi
+        export PATH
+    else
+        echo "Could not locate the container application: ${SINGULARITY_APPNAME}"
+        exit 1
+    fi
+fi
+"#;
+    let container = |app: &str| {
+        let app = set("SINGULARITY_APPNAME", app);
+        Container::new()
+            .script(
+                "94-appsbase.sh",
+                "SCIF_APPDATA_hello=\"/scif/data/hello\"\nexport SCIF_APPDATA_hello\n",
+            )
+            .script("95-apps.sh", &apps.replace("\\t", "\t"))
+            .script("99-base.sh", BASE)
+            .file("scif/apps/hello/bin/tool", "")
+            .file(
+                "scif/apps/hello/scif/env/01-base.sh",
+                "export HELLO=$SINGULARITY_APPNAME\n",
+            )
+            .file(
+                "scif/apps/hello/scif/runscript",
+                "#!/bin/sh\nexec /bin/env \"$@\"\n",
+            )
+            .with(|payload| {
+                payload.environment.push(app);
+                payload.action = Action::Run(vec![b"A=1".into()]);
+            })
+    };
+    let outcome = container("hello").run();
+    outcome.assert(0, "");
+    let got = outcome.variables();
+    let default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let paths = "/scif/apps/hello/bin:/scif/apps/hello:/scif/apps/singularity";
+    assert_eq!(got["PATH"], format!("{paths}:{default}"));
+    for (name, value) in [
+        ("A", "1"),
+        ("HELLO", "hello"),
+        ("SCIF_APPDATA_hello", "/scif/data/hello"),
+    ] {
+        assert_eq!(got[name], value, "{name}");
+    }
+    let outcome = container("other").run();
+    outcome.assert(1, "");
+    assert_eq!(
+        outcome.output,
+        "Could not locate the container application: other\n"
+    );
+}
+
+#[test]
 fn a_script_that_exits_ends_the_run_with_its_status() {
     let stock = "echo \"Could not locate the container application\"\nexit 1\n";
     let outcome = Container::new().script("95-apps.sh", stock).exec(&["/bin/true"]);

@@ -16,6 +16,9 @@ const FOLDER: &str = "/.singularity.d/env";
 const OLD_SCRIPT: &str = "/environment";
 /// The image's last script of its own: the user's variables come right after it.
 const BASE: &[u8] = b"99-base.sh";
+/// The script with what the image's author wants. Scripts before it come from registries and set `PATH`; it and those
+/// after it may build on one.
+const OWN: &[u8] = b"90-environment.sh";
 /// What the image would do about the user's `PATH`; it is done here.
 const RUNTIME_VARIABLES: &[u8] = b"99-runtimevars.sh";
 /// Comes first. Some shells start with a `PATH` of their own.
@@ -83,7 +86,11 @@ impl Scripts {
         let mut wished = false;
         match self {
             Self::Folder(names) => {
-                for name in names {
+                for (number, name) in names.iter().enumerate() {
+                    let earlier = number.checked_sub(1).and_then(|number| names.get(number));
+                    if name.as_slice() >= OWN && earlier.is_none_or(|earlier| earlier.as_slice() < OWN) {
+                        default_path(&mut script);
+                    }
                     source(&mut script, name);
                     if name == BASE {
                         wish(&mut script, wishes, with_shell);
@@ -150,9 +157,6 @@ fn identify(script: &mut Text) {
 }
 
 fn source(script: &mut Text, name: &[u8]) {
-    if name == b"90-environment.sh" {
-        default_path(script);
-    }
     line(script, &[b". ", &single_quoted(&in_folder(name))]);
     if name == b"10-docker2singularity.sh" || name == b"10-docker.sh" {
         complete_path(script);
