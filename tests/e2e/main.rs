@@ -12,6 +12,7 @@ mod upper_and_work;
 mod sif;
 mod paths;
 mod bad_images;
+mod places;
 mod images;
 mod guides;
 mod confinement;

@@ -30,6 +30,8 @@ impl Interrupts {
         let before = SigSet::thread_get_mask().doing(holding)?;
         // Inherited so from some daemons, it would have the kernel forget how helper programs ended.
         set_disposition(Signal::SIGCHLD as i32, Disposition::Default).doing(holding)?;
+        // A limit on the size of files is then told by the call that meets it.
+        set_disposition(Signal::SIGXFSZ as i32, Disposition::Ignore).doing(holding)?;
         let ignored = ignored_signals();
         let held: SigSet = ASKING
             .into_iter()

@@ -31,7 +31,10 @@ impl Staging {
             .prefix(".lamina-")
             .suffix(".part")
             .tempdir_in(parent);
-        Ok(Self(made.doing(creating)?))
+        let made = Self(made.doing(creating)?);
+        // Whatever the umask took away.
+        std::fs::set_permissions(made.path(), Permissions::from_mode(0o700)).doing(creating)?;
+        Ok(made)
     }
 
     /// Where it is: absolute.

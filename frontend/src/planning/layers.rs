@@ -1,6 +1,7 @@
 //! The layers of the container's root: the image, what is embedded in it, overlays, and where writes go.
 
 use super::Sources;
+use super::unfit::{self, Role};
 use crate::error::{Failure, Outcome};
 use crate::image::{
     self, Access, EmbeddedContent, Ext3, Format, Image, RootContent, SifImage, open_writable_if_permitted,
@@ -44,7 +45,7 @@ pub(super) fn stack(
     let image = image::open(&intent.image, access)?;
     let content = root_content(&image, intent)?;
     let root = protocol::Image {
-        descriptor: sources.add_image(&image)?,
+        descriptor: sources.add_image(&image, caller)?,
         content,
     };
     let mut builder = Builder {
@@ -89,6 +90,10 @@ pub(super) fn stack(
     if intent.writable_tmpfs {
         require_overlay(site, "--writable-tmpfs requires")?;
         writable = Writable::Tmpfs;
+    }
+    let stacked = !layers.is_empty() || matches!(writable, Writable::Overlay(_) | Writable::Tmpfs);
+    if stacked && image.format == Format::Sandbox {
+        unfit::check(&image.file, &image.path, Role::Lower)?;
     }
     Ok(Stack {
         root,
@@ -290,6 +295,8 @@ impl Builder<'_> {
             )));
         }
         self.require_writable(image, write)?;
+        let role = if write { Role::Upper } else { Role::Lower };
+        unfit::check(&image.file, &image.path, role)?;
         if write {
             self.writable_layer(image, Content::Directory)
         } else {
@@ -308,7 +315,7 @@ impl Builder<'_> {
     }
 
     fn layer(&mut self, image: &Image, content: Content) -> Outcome<()> {
-        let descriptor = self.sources.add_image(image)?;
+        let descriptor = self.sources.add_image(image, self.caller)?;
         self.layers.push(protocol::Image { descriptor, content });
         Ok(())
     }
@@ -322,7 +329,7 @@ impl Builder<'_> {
                 shown(&image.path)
             )));
         }
-        let descriptor = self.sources.add_image(image)?;
+        let descriptor = self.sources.add_image(image, self.caller)?;
         self.upper = Some((protocol::Image { descriptor, content }, image.path.clone()));
         Ok(())
     }

@@ -3,6 +3,8 @@
 
 mod layers;
 mod mounts;
+mod private_mount;
+mod unfit;
 mod hand_over;
 
 pub use hand_over::payload;
@@ -55,7 +57,8 @@ impl Sources {
     }
 
     /// The same open file under a number of its own: locks on it stay one.
-    fn add_image(&mut self, image: &Image) -> Outcome<Descriptor> {
+    fn add_image(&mut self, image: &Image, caller: &Caller) -> Outcome<Descriptor> {
+        private_mount::check(&image.file, &image.path, caller)?;
         let file = image
             .file
             .try_clone()

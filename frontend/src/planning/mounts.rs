@@ -1,6 +1,6 @@
 //! What is mounted inside the container besides its root, in the order it is mounted.
 
-use super::Sources;
+use super::{Sources, private_mount};
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Access, EmbeddedContent, Format, Image};
 use crate::intent::{BindRequest, HomeRequest, InImage, Intent, container_path};
@@ -109,7 +109,7 @@ impl Chooser<'_> {
             if path == Path::new("/") || NOT_HOSTFS.iter().any(|not| path.starts_with(not)) {
                 continue;
             }
-            if let Ok(source) = open(path) {
+            if let Ok(source) = self.open(path) {
                 let bind = self.bind(
                     source,
                     path,
@@ -174,14 +174,16 @@ impl Chooser<'_> {
             matches!(self.intent.home, HomeRequest::Custom { .. }) && self.site.user_bind_control.value;
         let mount = if self.intent.contain && !custom {
             match self.workdir("home")? {
-                Some(folder) => Mount::User(self.bind(open(&folder)?, &folder, destination, false, false)?),
+                Some(folder) => {
+                    Mount::User(self.bind(self.open(&folder)?, &folder, destination, false, false)?)
+                }
                 None => Mount::Scratch {
                     destination,
                     purpose: Scratch::Home,
                 },
             }
         } else {
-            let opened = match open(&source) {
+            let opened = match self.open(&source) {
                 Ok(opened) if custom || self.may_show_home(&opened, &destination) => opened,
                 Ok(_) => return Ok(inside),
                 Err(failure) if custom => return Err(failure),
@@ -234,7 +236,9 @@ impl Chooser<'_> {
         for (name, place) in [("tmp", "/tmp"), ("var_tmp", "/var/tmp")] {
             let destination = container_path(OsStr::new(place), "tmp")?;
             let mount = match self.workdir(name)? {
-                Some(folder) => Mount::User(self.bind(open(&folder)?, &folder, destination, false, true)?),
+                Some(folder) => {
+                    Mount::User(self.bind(self.open(&folder)?, &folder, destination, false, true)?)
+                }
                 None => Mount::Scratch {
                     destination,
                     purpose: Scratch::Tmp,
@@ -253,7 +257,7 @@ impl Chooser<'_> {
             let inside = Path::new(OsStr::from_bytes(&destination.as_bytes()[1..]));
             let mount = match self.workdir(Path::new("scratch").join(inside))? {
                 Some(folder) => {
-                    Mount::User(self.bind(open(&folder)?, &folder, destination.clone(), false, false)?)
+                    Mount::User(self.bind(self.open(&folder)?, &folder, destination.clone(), false, false)?)
                 }
                 None => Mount::Scratch {
                     destination: destination.clone(),
@@ -304,9 +308,15 @@ impl Chooser<'_> {
             return Ok(());
         }
         // A directory that cannot be reached any more is nobody's working directory in the container either.
-        if let (Ok(opened), Ok(destination)) = (open(&current), container_path(current.as_os_str(), "cwd")) {
-            let bind = self.bind(opened, &current, destination, false, true)?;
-            self.mounts.push(Mount::User(bind));
+        let Ok(destination) = container_path(current.as_os_str(), "cwd") else {
+            return Ok(());
+        };
+        match self.open(&current) {
+            Ok(opened) => {
+                let bind = self.bind(opened, &current, destination, false, true)?;
+                self.mounts.push(Mount::User(bind));
+            }
+            Err(failure) => message::warning(format!("Skipping mount of the working directory: {failure}")),
         }
         Ok(())
     }
@@ -333,7 +343,7 @@ impl Chooser<'_> {
             let mount = match &request.in_image {
                 Some(part) => self.data(request, part)?,
                 None => {
-                    let source = open(&request.source)?;
+                    let source = self.open(&request.source)?;
                     let destination = request.destination.clone();
                     Mount::User(self.bind(source, &request.source, destination, request.read_only, false)?)
                 }
@@ -361,7 +371,7 @@ impl Chooser<'_> {
             };
             lock::take(&image.file, &image.path, window, access)?;
         }
-        let descriptor = self.sources.add_image(&image)?;
+        let descriptor = self.sources.add_image(&image, self.caller)?;
         Ok(Mount::Data {
             image: protocol::Image { descriptor, content },
             within: part.path.clone(),
@@ -397,6 +407,21 @@ impl Chooser<'_> {
             optional,
         })
     }
+
+    /// Opens what is bound, by the user's own rights, without touching devices or pipes.
+    fn open(&self, path: &Path) -> Outcome<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let opened = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+            nix::errno::Errno::ENOENT => Failure::new(format!("mount source {} doesn't exist", shown(path))),
+            errno => Failure::new(format!(
+                "while opening mount source {}: {}",
+                shown(path),
+                errno.desc()
+            )),
+        })?;
+        private_mount::check(&opened, path, self.caller)?;
+        Ok(opened)
+    }
 }
 
 fn data_content(image: &Image, id: Option<u32>) -> Outcome<Content> {
@@ -422,18 +447,6 @@ fn data_content(image: &Image, id: Option<u32>) -> Outcome<Content> {
             "{path} is an OCI-SIF, which cannot be bound"
         ))),
     }
-}
-
-/// Opens what is bound, by the user's own rights, without touching devices or pipes.
-fn open(path: &Path) -> Outcome<OwnedFd> {
-    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| match errno {
-        nix::errno::Errno::ENOENT => Failure::new(format!("mount source {} doesn't exist", shown(path))),
-        errno => Failure::new(format!(
-            "while opening mount source {}: {}",
-            shown(path),
-            errno.desc()
-        )),
-    })
 }
 
 /// The fifth field of every line of a mountinfo table, its octal escapes undone.

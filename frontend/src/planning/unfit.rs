@@ -1,0 +1,70 @@
+//! File systems that the kernel's overlay cannot use, as far as they can be told beforehand. Only directories are
+//! concerned: an image file on any of them is a file like others.
+
+use crate::error::{Failure, Outcome};
+use crate::message::shown;
+use nix::sys::statfs::fstatfs;
+use std::fs::File;
+use std::path::Path;
+
+/// What a directory is to be in an overlay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// A layer that is read.
+    Lower,
+    /// Where changes go.
+    Upper,
+}
+
+/// Numbers of `statfs(2)`, names, and whether the file system is unfit to be read from too. The incumbents' list.
+const UNFIT: [(u32, &str, bool); 6] = [
+    (0x6969, "NFS", false),
+    (0x6573_5546, "FUSE", false),
+    (0xF15F, "ECRYPT", true),
+    (0x0BD0_0BD0, "LUSTRE", true),
+    (0x4750_4653, "GPFS", true),
+    (0xAAD7_AAEA, "PANFS", true),
+];
+
+/// Refuses a directory of a file system that is unfit for the role.
+///
+/// # Errors
+/// It is; the message names the file system.
+pub(super) fn check(directory: &File, path: &Path, role: Role) -> Outcome<()> {
+    // The kernel tells what nobody told beforehand.
+    let Ok(data) = fstatfs(directory) else {
+        return Ok(());
+    };
+    // The numbers have 32 bits; the field has a sign and more bits on some architectures.
+    let number = data.filesystem_type().0 as u32;
+    let Some(name) = unfit(number, role) else {
+        return Ok(());
+    };
+    let role = match role {
+        Role::Lower => "lower",
+        Role::Upper => "upper",
+    };
+    Err(Failure::new(format!(
+        "{} is located on a {name} filesystem incompatible as overlay {role} directory",
+        shown(path)
+    ))
+    .hint("an overlay image works there ('overlay create'), and so does a directory on a local disk"))
+}
+
+fn unfit(number: u32, role: Role) -> Option<&'static str> {
+    let known = UNFIT.iter().find(|(known, ..)| *known == number)?;
+    (role == Role::Upper || known.2).then_some(known.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_read_from_and_not_written_to() {
+        assert_eq!(unfit(0x6969, Role::Upper), Some("NFS"));
+        assert_eq!(unfit(0x6969, Role::Lower), None);
+        assert_eq!(unfit(0xAAD7_AAEA, Role::Lower), Some("PANFS"));
+        assert_eq!(unfit(0xEF53, Role::Upper), None);
+    }
+}
