@@ -1,8 +1,8 @@
-//! `exec`, `run`, `shell` and `test`.
+//! `exec`, `run`, `shell` and `test`, and `explain`, which is `exec` up to the plan.
 
-use super::dry_run;
 use super::given::Given;
 use super::{Invocation, Stop};
+use super::{dry_run, explain};
 use crate::error::{Failure, Outcome};
 use crate::intent::Intent;
 use crate::message;
@@ -13,6 +13,9 @@ use crate::{launch, planning, site};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+
+/// The command that plans like `exec` and says why, instead of starting anything.
+const EXPLAIN: &str = "explain";
 
 /// Schemes that the incumbents fetch images from, and what to do instead.
 const SCHEMES: [(&str, &str); 12] = [
@@ -49,7 +52,7 @@ pub(super) fn act(
     refuse_reference(&image)?;
     let words: Vec<Vec<u8>> = words.into_iter().map(OsString::into_vec).collect();
     let action = match name {
-        "exec" => Action::Exec(words),
+        "exec" | EXPLAIN => Action::Exec(words),
         "run" => Action::Run(words),
         "test" => Action::Test(words),
         _ => {
@@ -71,6 +74,11 @@ pub(super) fn act(
         given,
         &invocation.host,
     )?;
+    if name == EXPLAIN {
+        let caller = Caller::look_up()?;
+        let planned = planning::plan(&intent, &site, &caller)?;
+        return explain::print(&planned, &intent, &site, &caller);
+    }
     start(&intent, &site)
 }
 

@@ -3,7 +3,7 @@
 use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
-use super::{Invocation, Stop, actions, admin, makers, sif, usage, usage_error};
+use super::{Invocation, Stop, actions, admin, explain, makers, sif, usage, usage_error};
 use crate::error::Failure;
 use crate::payload::Dialect;
 use clap::{Arg, Command};
@@ -258,6 +258,17 @@ const COMMANDS: &[Entry] = &[
         notes: admin::DOCTOR_NOTES,
         examples: "  doctor\n  doctor --json",
         run: |_, _, given, _| admin::doctor(&given),
+    },
+    Entry {
+        name: "explain",
+        synopsis: "[options...] <container> [command [args...]]",
+        about: "Say what exec would mount, and which line allows it",
+        flags: &[flags::ACTION],
+        positionals: (1, usize::MAX),
+        interspersed: false,
+        notes: explain::NOTES,
+        examples: "  explain image.sif\n  explain --overlay changes.img --bind /data image.sif true",
+        run: act,
     },
     Entry {
         name: "version",

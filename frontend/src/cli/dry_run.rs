@@ -39,15 +39,7 @@ fn in_words(planned: &Planned) -> String {
     for layer in &plan.layers {
         line("overlay", format!("{}, read-only", image(planned, layer)));
     }
-    line(
-        "writes",
-        match &plan.writable {
-            Writable::Nothing => "nowhere: the root is read-only".into(),
-            Writable::Root => "into the root".into(),
-            Writable::Tmpfs => "into memory, gone when the container ends".into(),
-            Writable::Overlay(overlay) => format!("into {}", image(planned, overlay)),
-        },
-    );
+    line("writes", writes(planned));
     for mount in &plan.mounts {
         let (place, what) = describe(planned, mount);
         line("mount", format!("{place:<24} {what}"));
@@ -58,7 +50,26 @@ fn in_words(planned: &Planned) -> String {
             format!("{:<24} the image's, with the caller added", file.path()),
         );
     }
-    let namespaces = plan.namespaces;
+    line("namespaces", namespaces(planned));
+    if let Some(hostname) = &plan.hostname {
+        line("hostname", hostname.as_str().into());
+    }
+    text
+}
+
+/// Where writes go, in words.
+pub(super) fn writes(planned: &Planned) -> String {
+    match &planned.plan.writable {
+        Writable::Nothing => "nowhere: the root is read-only".into(),
+        Writable::Root => "into the root".into(),
+        Writable::Tmpfs => "into memory, gone when the container ends".into(),
+        Writable::Overlay(overlay) => format!("into {}", image(planned, overlay)),
+    }
+}
+
+/// The kinds of namespaces that are the container's own.
+pub(super) fn namespaces(planned: &Planned) -> String {
+    let namespaces = planned.plan.namespaces;
     let own = [
         (true, "mount"),
         (namespaces.pid, "pid"),
@@ -66,11 +77,7 @@ fn in_words(planned: &Planned) -> String {
         (namespaces.uts, "uts"),
     ];
     let own: Vec<&str> = own.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-    line("namespaces", own.join(", "));
-    if let Some(hostname) = &plan.hostname {
-        line("hostname", hostname.as_str().into());
-    }
-    text
+    own.join(", ")
 }
 
 fn path(planned: &Planned, descriptor: Descriptor) -> String {
@@ -80,7 +87,8 @@ fn path(planned: &Planned, descriptor: Descriptor) -> String {
         .map_or_else(String::new, |source| shown(&source.path))
 }
 
-fn image(planned: &Planned, image: &Image) -> String {
+/// An image in words.
+pub(super) fn image(planned: &Planned, image: &Image) -> String {
     let path = path(planned, image.descriptor);
     let part = |kind: &str, window: Window| match window.offset {
         0 => format!("{path} ({kind})"),
@@ -93,7 +101,8 @@ fn image(planned: &Planned, image: &Image) -> String {
     }
 }
 
-fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
+/// The place of a mount, and what is there.
+pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
     let bind = |bind: &Bind| {
         let access = if bind.read_only { ", read-only" } else { "" };
         (

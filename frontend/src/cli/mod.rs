@@ -5,6 +5,7 @@ mod admin;
 mod arguments;
 mod commands;
 mod dry_run;
+mod explain;
 pub mod flags;
 pub mod given;
 mod makers;

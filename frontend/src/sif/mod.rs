@@ -20,5 +20,5 @@ pub use codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, Pa
 pub(crate) use read::warn_of_counters;
 pub use read::{SifFile, open, read};
 pub use source::Source;
-pub use table::{Descriptor, Extra, Header, Link, Table};
+pub use table::{Descriptor, Extra, Header, Link, Table, starts_as_sif};
 pub use write::{CreateOptions, Data, NewObject, append, create};

@@ -11,6 +11,8 @@ use super::layout::{
 use crate::image::{Bytes, Defect};
 use protocol::Window;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 /// Slots read at once.
 const CHUNK_SLOTS: usize = 64;
@@ -157,6 +159,13 @@ pub fn has_magic(bytes: &impl Bytes) -> Result<bool, Defect> {
         return Ok(false);
     }
     Ok(bytes.array_at::<10>(h::MAGIC as u64)? == layout::MAGIC)
+}
+
+/// Whether an open file has the magic. What cannot be read, as a directory cannot, has none.
+#[must_use]
+pub fn starts_as_sif(file: &File) -> bool {
+    let mut magic = [0; 10];
+    file.read_exact_at(&mut magic, h::MAGIC as u64).is_ok() && magic == layout::MAGIC
 }
 
 impl Table {

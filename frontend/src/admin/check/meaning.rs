@@ -1,6 +1,7 @@
 //! What the settings mean together, and on this host.
 
 use super::{Finding, Severity};
+use crate::admin::account_files::{GROUPS, USERS, find_id};
 use crate::admin::trust;
 use crate::message::shown;
 use config::{EnableOverlay, EnableUnderlay, MemoryFsType, Setting, Settings, SetuidMountSquashfs};
@@ -43,12 +44,12 @@ fn written<T>(setting: &Setting<T>) -> String {
 /// The starter takes numbers, and names that are in root's own account files. It asks no name service.
 fn limits(site: &Settings) -> Vec<Finding> {
     let owners = Accounts {
-        file: "/etc/passwd",
+        file: USERS,
         kind: "user",
         look_up: |name| Some(User::from_name(name).ok()??.uid.as_raw()),
     };
     let groups = Accounts {
-        file: "/etc/group",
+        file: GROUPS,
         kind: "group",
         look_up: |name| Some(Group::from_name(name).ok()??.gid.as_raw()),
     };
@@ -91,7 +92,7 @@ impl Accounts {
         let known = std::fs::read(self.file).unwrap_or_default();
         let distrust = trust::file_reason(Path::new(self.file)).map(|reason| error(None, reason));
         let unresolved = named
-            .filter(|entry| !has_account(&known, &entry.value))
+            .filter(|entry| find_id(&known, &entry.value).is_none())
             .map(|entry| error(entry.line, self.unresolved(&entry.value)));
         distrust.into_iter().chain(unresolved).collect()
     }
@@ -107,18 +108,6 @@ impl Accounts {
             None => format!("there is no {kind} \"{}\" on this host, {stops}", shown(name)),
         }
     }
-}
-
-/// Whether an account file has a line for that name with a number in its third field.
-fn has_account(file: &[u8], name: &str) -> bool {
-    file.split(|byte| *byte == b'\n').any(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        fields.next() == Some(name.as_bytes())
-            && fields
-                .nth(1)
-                .and_then(|id| std::str::from_utf8(id).ok()?.parse::<u32>().ok())
-                .is_some()
-    })
 }
 
 fn binds(site: &Settings) -> Vec<Finding> {
@@ -335,7 +324,7 @@ mod tests {
     #[test]
     fn a_name_of_a_directory_service_is_answered_with_its_number() {
         let accounts = Accounts {
-            file: "/etc/passwd",
+            file: USERS,
             kind: "user",
             look_up: |_| Some(70_123),
         };
