@@ -1,4 +1,5 @@
 //! What a user who wants more than the site allows can try against the installed starter, without the frontend.
+//! `table.rs` says which published weakness and which promise is held by which test.
 
 mod after_state;
 mod descriptors;
@@ -6,3 +7,4 @@ mod frames;
 mod mounts;
 mod process_state;
 mod reach;
+mod table;
