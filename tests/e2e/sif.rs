@@ -267,6 +267,27 @@ fn misuse_ends_with_1_and_the_usage_and_not_fatally() {
 }
 
 #[test]
+fn a_partition_that_no_container_could_use_is_added_with_a_warning() {
+    let world = World::new();
+    world.busybox_sif();
+    let overlay = world.ext3_overlay(8).display().to_string();
+    let words = [
+        "sif",
+        "add",
+        "busybox.sif",
+        &overlay,
+        "--datatype",
+        "4",
+        "--partarch",
+        "2",
+    ];
+    let add = |options: &[&str]| world.lamina(words).args(options).run().assert_ok();
+    add(&["--partfs", "1", "--parttype", "3"])
+        .assert_stderr_has("is not what --partfs says: it does not begin as Squashfs does");
+    add(&["--partfs", "2", "--parttype", "4"]).assert_stderr_has("add it with --groupid 1");
+}
+
+#[test]
 fn help_lists_the_meaning_of_every_number_under_both_names() {
     let world = World::new();
     for group in ["sif", "siftool"] {
@@ -277,7 +298,11 @@ fn help_lists_the_meaning_of_every_number_under_both_names() {
             ] {
                 assert!(help.contains(word), "{word}: {help}");
             }
+            let asked = world.lamina(["help", group, command]).run().assert_ok();
+            assert_eq!(asked.stdout, help);
         }
+        let members = world.lamina([group, "--help"]).run().assert_ok().stdout;
+        assert!(members.contains("sif setprim"), "{members}");
     }
 }
 

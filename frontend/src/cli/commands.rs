@@ -357,7 +357,16 @@ pub(super) fn dispatch(
         full_name(name, &mut rest)
     };
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
-        return Err(unknown(&name, invocation, root));
+        return match (
+            rest.first().and_then(|word| word.to_str()),
+            group(&name, invocation),
+        ) {
+            (Some("--help" | "-h"), Some(list)) => {
+                print!("{list}");
+                Ok(())
+            }
+            _ => Err(unknown(&name, invocation, root)),
+        };
     };
     let program = &invocation.program;
     let mut command = definition(entry, program);
@@ -422,12 +431,9 @@ fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
             .hint(format!("'{program} --help' lists the commands that are"))
             .into();
     }
-    let group: Vec<&Entry> = COMMANDS
-        .iter()
-        .filter(|entry| entry.name.starts_with(&format!("{name} ")))
-        .collect();
-    if group.is_empty() {
-        return usage(
+    match group(name, invocation) {
+        Some(list) => Stop::Usage(list),
+        None => usage(
             &format!(
                 "unknown command \"{}\" for \"{program}\"",
                 crate::message::shown(name)
@@ -435,21 +441,39 @@ fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
             program,
             None,
             root,
-        );
+        ),
     }
-    let list = group.iter().map(|entry| line(entry)).collect::<String>();
-    Stop::Usage(format!(
-        "Usage: {program} {name} <subcommand>\n\nSubcommands:\n{list}"
-    ))
+}
+
+/// The commands whose names begin with this one.
+fn group(name: &str, invocation: &Invocation) -> Option<String> {
+    let prefix = format!("{name} ");
+    let members = COMMANDS.iter().filter(|entry| entry.name.starts_with(&prefix));
+    let list: String = members.map(line).collect();
+    (!list.is_empty()).then(|| {
+        format!(
+            "Usage: {} {name} <subcommand>\n\nSubcommands:\n{list}",
+            invocation.program
+        )
+    })
 }
 
 fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Result<(), Stop> {
-    let name: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    let name = name.join(" ");
+    let Some((first, rest)) = words.split_first() else {
+        print!("{}", root.render_help());
+        return Ok(());
+    };
+    let mut rest = rest.to_vec();
+    let mut name = full_name(&first.to_string_lossy(), &mut rest);
+    for word in rest {
+        name = format!("{name} {}", word.to_string_lossy());
+    }
     match COMMANDS.iter().find(|entry| entry.name == name) {
         Some(entry) => print!("{}", definition(entry, &invocation.program).render_help()),
-        None if name.is_empty() => print!("{}", root.render_help()),
-        None => return Err(unknown(&name, invocation, root)),
+        None => match group(&name, invocation) {
+            Some(list) => print!("{list}"),
+            None => return Err(unknown(&name, invocation, root)),
+        },
     }
     Ok(())
 }

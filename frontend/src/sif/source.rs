@@ -106,3 +106,39 @@ fn stored(pipe: &File, directory: &Path) -> io::Result<File> {
     io::copy(&mut &*pipe, &mut &file)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::tempdir;
+
+    #[test]
+    fn the_digest_is_that_of_the_whole_file() {
+        let directory = tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
+        let source = Source::open(&path, &path).unwrap();
+        let digest: String = source
+            .sha256()
+            .unwrap()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        // The third example of FIPS 180-2.
+        assert_eq!(
+            digest,
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+        );
+        assert_eq!((source.name(), source.size), (b"file".as_slice(), 1_000_000));
+    }
+
+    #[test]
+    fn neither_a_directory_nor_a_device_is_a_source() {
+        for path in ["/tmp", "/dev/zero"] {
+            let refused = Source::open(Path::new(path), Path::new("/tmp/x"))
+                .unwrap_err()
+                .to_string();
+            assert_eq!(refused, format!("{path} is neither a file nor a pipe"));
+        }
+    }
+}

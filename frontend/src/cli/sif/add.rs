@@ -19,40 +19,60 @@ pub(in crate::cli) fn add(given: &Given, words: &[OsString]) -> Result<(), Wrong
     let (image, object) = (path(words.first()), path(words.get(1)));
     let data_type = data_type(given)?;
     let fields = Fields::typed(given, data_type)?;
-    let group = number(given, "groupid")?.unwrap_or(0);
+    let group = number(given, "groupid")?.filter(|group| *group != 0);
     let link = number(given, "link")?.unwrap_or(0);
     let alignment = number(given, "alignment")?;
-    let SifFile { path, file, table } = sif::open(image, Access::ReadWrite)?;
-    let source = Source::open(object, &path)?;
+    let opened = sif::open(image, Access::ReadWrite)?;
+    let source = Source::open(object, &opened.path)?;
     let extra = fields.complete(&source)?;
-    if let Extra::Partition { fs, .. } = extra {
-        warn_of_content(&source, object, fs);
-    }
+    warn_of_content(&source, object, &extra);
     let name = given.last("filename").map_or(source.name(), OsStr::as_bytes);
     let mut new = NewObject::new(data_type, source.data())
-        .with(extra)
-        .in_group((group != 0).then_some(group))
+        .with(extra.clone())
+        .in_group(group)
         .linked_to(Link::parse(link))
         .named(name);
     if let Some(bytes) = alignment {
         new = new.aligned_to(bytes);
     }
-    let id = sif::append(&file, &path, &new)?;
-    if table.signed() && data_type != DataType::Signature {
-        message::warning(format!(
-            "No signature of {} covers the new object {id}; verifying the whole image will say so",
-            shown(&path)
-        ));
-    }
+    let id = sif::append(&opened.file, &opened.path, &new)?;
+    warn_of_place(&opened, id, group, &extra);
     Ok(())
 }
 
 /// The incumbents store whatever they are given, and so does this; but such a partition is never mounted.
-fn warn_of_content(source: &Source, object: &Path, fs: FsType) {
-    if let Err(why) = source.check_file_system(fs) {
+fn warn_of_content(source: &Source, object: &Path, extra: &Extra) {
+    let Extra::Partition { fs, .. } = extra else {
+        return;
+    };
+    if let Err(why) = source.check_file_system(*fs) {
         message::warning(format!(
             "No container can use the new partition: {} is not what --partfs says: {why}",
             shown(object)
+        ));
+    }
+}
+
+/// Says what the group of the new object `id` keeps it from.
+fn warn_of_place(before: &SifFile, id: u32, group: Option<u32>, extra: &Extra) {
+    let is_overlay = matches!(
+        extra,
+        Extra::Partition {
+            partition_type: PartitionType::Overlay,
+            ..
+        }
+    );
+    let root_group = before.table.primary().and_then(|(root, _, _)| root.group);
+    if let Some(root_group) = root_group.filter(|root_group| is_overlay && group != Some(*root_group)) {
+        message::warning(format!(
+            "No container can use overlay {id}: the root file system is in group {root_group} and the overlay is not; \
+             delete it and add it with --groupid {root_group}"
+        ));
+    }
+    if before.table.signed() && !matches!(extra, Extra::Signature { .. }) {
+        message::warning(format!(
+            "No signature of {} covers the new object {id}; verifying the whole image will say so",
+            shown(&before.path)
         ));
     }
 }
