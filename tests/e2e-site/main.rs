@@ -2,6 +2,7 @@
 //! container is made of, how it ends, and what it leaves.
 
 mod audit;
+mod administration;
 mod command_line;
 mod configuration_file;
 mod refused_images;
