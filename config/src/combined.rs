@@ -7,16 +7,8 @@ impl Settings {
     /// Of the two spellings, `no` wins.
     #[must_use]
     pub fn kernel_extfs(&self) -> (bool, &'static str, Option<u32>) {
-        let second = (
-            self.allow_setuid_mount_extfs.value,
-            &self.allow_setuid_mount_extfs,
-        );
-        no_wins(
-            &self.allow_kernel_extfs,
-            "allow kernel extfs",
-            second,
-            "allow setuid-mount extfs",
-        )
+        let second = (self.allow_setuid_mount_extfs.value, &self.allow_setuid_mount_extfs);
+        no_wins(&self.allow_kernel_extfs, "allow kernel extfs", second, "allow setuid-mount extfs")
     }
 
     /// Whether root may mount squashfs images of users through the kernel; the directive that decides, and its line.
@@ -53,11 +45,7 @@ impl Settings {
     #[must_use]
     pub fn search_path(&self) -> &str {
         let only_the_other = self.binary_path.line.is_none() && self.user_search_path.line.is_some();
-        if only_the_other {
-            &self.user_search_path.value
-        } else {
-            &self.binary_path.value
-        }
+        if only_the_other { &self.user_search_path.value } else { &self.binary_path.value }
     }
 }
 

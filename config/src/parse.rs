@@ -69,22 +69,11 @@ impl fmt::Display for ConfigError {
             Self::FileTooLong => write!(out, "it is longer than {FILE_BYTES_MAX} bytes"),
             Self::NulByte { line } => write!(out, "line {line}: a NUL byte"),
             Self::StrayCarriageReturn { line } => {
-                write!(
-                    out,
-                    "line {line}: a carriage return inside the line; end lines with a newline"
-                )
+                write!(out, "line {line}: a carriage return inside the line; end lines with a newline")
             }
-            Self::Value {
-                directive,
-                line,
-                value,
-                accepted,
-            } => {
+            Self::Value { directive, line, value, accepted } => {
                 let text = "value authorized for directive";
-                write!(
-                    out,
-                    "line {line}: {text} \"{directive}\" are {accepted}, but it says \"{value}\""
-                )
+                write!(out, "line {line}: {text} \"{directive}\" are {accepted}, but it says \"{value}\"")
             }
             Self::ValueTooLong { directive, line } => {
                 write!(
@@ -93,10 +82,7 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::ListTooLong { directive, line } => {
-                write!(
-                    out,
-                    "line {line}: \"{directive}\" has more than {LIST_ENTRIES_MAX} entries"
-                )
+                write!(out, "line {line}: \"{directive}\" has more than {LIST_ENTRIES_MAX} entries")
             }
         }
     }
@@ -145,18 +131,16 @@ pub fn unknown_directives(text: &[u8]) -> impl Iterator<Item = (u32, &str)> {
 /// In place of a line whose bytes are no text of a configuration.
 pub fn assignments(text: &[u8]) -> impl Iterator<Item = Result<(u32, &str, &[u8]), ConfigError>> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    (1..)
-        .zip(text.split(|byte| *byte == b'\n'))
-        .filter_map(|(number, line)| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.contains(&0) {
-                return Some(Err(ConfigError::NulByte { line: number }));
-            }
-            if line.contains(&b'\r') {
-                return Some(Err(ConfigError::StrayCarriageReturn { line: number }));
-            }
-            name_and_value(line).map(|(name, value)| Ok((number, name, value)))
-        })
+    (1..).zip(text.split(|byte| *byte == b'\n')).filter_map(|(number, line)| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.contains(&0) {
+            return Some(Err(ConfigError::NulByte { line: number }));
+        }
+        if line.contains(&b'\r') {
+            return Some(Err(ConfigError::StrayCarriageReturn { line: number }));
+        }
+        name_and_value(line).map(|(name, value)| Ok((number, name, value)))
+    })
 }
 
 /// The two sides of the first `=`, if the left one has the form of a name. Most lines are comments, which end the
@@ -164,15 +148,11 @@ pub fn assignments(text: &[u8]) -> impl Iterator<Item = Result<(u32, &str, &[u8]
 fn name_and_value(line: &[u8]) -> Option<(&str, &[u8])> {
     let of_a_name = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'_' | b'-');
     let around_a_name = |byte: &u8| matches!(byte, b'\t' | b'\x0c');
-    let equals = line
-        .iter()
-        .position(|byte| !of_a_name(byte) && !around_a_name(byte))?;
+    let equals = line.iter().position(|byte| !of_a_name(byte) && !around_a_name(byte))?;
     let (left, right) = line.split_at_checked(equals)?;
     let value = right.strip_prefix(b"=")?;
-    let name = std::str::from_utf8(left)
-        .ok()?
-        .trim_start_matches(['\t', '\x0c', ' '])
-        .trim_end_matches(['\t', ' ']);
+    let name =
+        std::str::from_utf8(left).ok()?.trim_start_matches(['\t', '\x0c', ' ']).trim_end_matches(['\t', ' ']);
     name.as_bytes().iter().all(of_a_name).then_some((name, value))
 }
 
@@ -185,17 +165,8 @@ pub(crate) fn write<F: Field>(
 ) -> Result<(), ConfigError> {
     let wrong = || {
         let quoted = value.trim_ascii();
-        let value = quoted
-            .get(..QUOTED_BYTES_MAX)
-            .unwrap_or(quoted)
-            .escape_ascii()
-            .to_string();
-        ConfigError::Value {
-            directive,
-            line,
-            value,
-            accepted: F::KIND,
-        }
+        let value = quoted.get(..QUOTED_BYTES_MAX).unwrap_or(quoted).escape_ascii().to_string();
+        ConfigError::Value { directive, line, value, accepted: F::KIND }
     };
     let text = std::str::from_utf8(value).map_err(|_| wrong())?.trim();
     if text.len() > VALUE_BYTES_MAX {

@@ -88,19 +88,13 @@ impl<T: Value> Field for Setting<T> {
         if self.line.is_none() {
             let first = text.split(',').next().unwrap_or(text).trim();
             let value = if first.is_empty() { None } else { T::read(first) };
-            *self = Self {
-                value: value.ok_or(Problem::NotAccepted)?,
-                line: Some(line),
-            };
+            *self = Self { value: value.ok_or(Problem::NotAccepted)?, line: Some(line) };
         }
         Ok(())
     }
 
     fn texts(&self) -> Vec<String> {
-        Some(self.value.text())
-            .into_iter()
-            .filter(|text| !text.is_empty())
-            .collect()
+        Some(self.value.text()).into_iter().filter(|text| !text.is_empty()).collect()
     }
 }
 
@@ -114,11 +108,7 @@ impl<T: Value> Field for List<T> {
     }
 
     fn installed(entries: Self::Default) -> Self {
-        entries
-            .iter()
-            .filter_map(|entry| T::read(entry))
-            .map(|value| Setting { value, line: None })
-            .collect()
+        entries.iter().filter_map(|entry| T::read(entry)).map(|value| Setting { value, line: None }).collect()
     }
 
     /// An empty entry is refused: dropping it could leave a list of limits empty, which would limit nothing.
@@ -128,10 +118,7 @@ impl<T: Value> Field for List<T> {
                 return Err(Problem::ListTooLong);
             }
             let value = if entry.is_empty() { None } else { T::read(entry) };
-            self.push(Setting {
-                value: value.ok_or(Problem::NotAccepted)?,
-                line: Some(line),
-            });
+            self.push(Setting { value: value.ok_or(Problem::NotAccepted)?, line: Some(line) });
         }
         Ok(())
     }
@@ -145,19 +132,13 @@ impl Value for u32 {
     const KIND: Kind = Kind::Number;
 
     fn read(text: &str) -> Option<Self> {
-        let (digits, radix) = match (
-            text.strip_prefix("0x").or(text.strip_prefix("0X")),
-            text.strip_prefix('0'),
-        ) {
-            (Some(digits), _) => (digits, 16),
-            (None, Some(digits)) if !digits.is_empty() => (digits, 8),
-            _ => (text, 10),
-        };
-        if digits.starts_with('+') {
-            None
-        } else {
-            Self::from_str_radix(digits, radix).ok()
-        }
+        let (digits, radix) =
+            match (text.strip_prefix("0x").or(text.strip_prefix("0X")), text.strip_prefix('0')) {
+                (Some(digits), _) => (digits, 16),
+                (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+                _ => (text, 10),
+            };
+        if digits.starts_with('+') { None } else { Self::from_str_radix(digits, radix).ok() }
     }
 
     fn text(&self) -> String {

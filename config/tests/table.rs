@@ -14,30 +14,19 @@ fn the_default_file_says_what_would_hold_without_it_but_for_the_lists_it_fills()
     let from_file = Settings::parse(default_file().as_bytes()).expect("the default file is good");
     for directive in TABLE {
         let name = directive.name;
-        assert_eq!(
-            from_file.texts(name),
-            Settings::as_installed().texts(name),
-            "{name}"
-        );
+        assert_eq!(from_file.texts(name), Settings::as_installed().texts(name), "{name}");
         if !directive.list {
             assert_eq!(from_file.texts(name), Settings::default().texts(name), "{name}");
         }
     }
-    assert_eq!(
-        from_file.texts("bind path").unwrap(),
-        ["/etc/localtime", "/etc/hosts"]
-    );
+    assert_eq!(from_file.texts("bind path").unwrap(), ["/etc/localtime", "/etc/hosts"]);
 }
 
 #[test]
 fn the_default_file_names_every_directive_and_no_other() {
     let file = default_file();
     for directive in TABLE {
-        assert!(
-            file.contains(&format!("\n# {}: ", directive.name)),
-            "{}",
-            directive.name
-        );
+        assert!(file.contains(&format!("\n# {}: ", directive.name)), "{}", directive.name);
     }
     assert_eq!(unknown_directives(file.as_bytes()).count(), 0);
 }
@@ -46,21 +35,9 @@ fn the_default_file_names_every_directive_and_no_other() {
 fn names_are_distinct_and_can_be_written() {
     for (number, directive) in TABLE.iter().enumerate() {
         let name = directive.name;
-        assert!(
-            TABLE[..number].iter().all(|earlier| earlier.name != name),
-            "{name}"
-        );
-        assert!(
-            name.chars()
-                .all(|letter| letter.is_ascii_lowercase() || " _-".contains(letter)),
-            "{name}"
-        );
-        assert!(
-            unknown_directives(format!("{name} = x").as_bytes())
-                .next()
-                .is_none(),
-            "{name}"
-        );
+        assert!(TABLE[..number].iter().all(|earlier| earlier.name != name), "{name}");
+        assert!(name.chars().all(|letter| letter.is_ascii_lowercase() || " _-".contains(letter)), "{name}");
+        assert!(unknown_directives(format!("{name} = x").as_bytes()).next().is_none(), "{name}");
     }
 }
 
@@ -132,13 +109,8 @@ fn defaults_are_what_the_table_of_the_incumbents_says_but_where_the_two_differ()
 #[test]
 fn a_directive_without_effect_says_so_in_the_default_file() {
     let file = default_file();
-    for directive in TABLE
-        .iter()
-        .filter(|directive| directive.enforcer == Enforcer::Nobody)
-    {
-        let from = file
-            .find(&format!("\n# {}: ", directive.name))
-            .expect("every directive is there");
+    for directive in TABLE.iter().filter(|directive| directive.enforcer == Enforcer::Nobody) {
+        let from = file.find(&format!("\n# {}: ", directive.name)).expect("every directive is there");
         let block = file[from + 1..].split("\n\n").next().unwrap_or_default();
         assert!(block.contains("Has no effect here"), "{}", directive.name);
     }

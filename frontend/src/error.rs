@@ -16,10 +16,7 @@ impl Failure {
     /// A failure described by one sentence: what was being done, to what, and why it did not work.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-        }
+        Self { message: message.into(), hint: None }
     }
 
     /// Adds what the user can do next, as one sentence.

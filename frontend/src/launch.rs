@@ -34,11 +34,7 @@ pub fn start(planned: Planned, payload: &Payload) -> Outcome<Infallible> {
     check_installation(&starter)?;
     let plan = plan_pipe(&planned)?;
     let payload = sealed(&payload::encode(payload)?)?;
-    let sources: Vec<OwnedFd> = planned
-        .sources
-        .into_iter()
-        .map(|Source { file, .. }| file)
-        .collect();
+    let sources: Vec<OwnedFd> = planned.sources.into_iter().map(|Source { file, .. }| file).collect();
     place(plan, payload, sources)?;
     let path = std::ffi::CString::new(starter.clone()).unwrap_or_default();
     nix::unistd::execve(&path, &[c"starter-suid"], &[] as &[&std::ffi::CStr])
@@ -63,9 +59,7 @@ fn plan_pipe(planned: &Planned) -> Outcome<OwnedFd> {
     let bytes = frame::encode(&planned.plan).map_err(|error| Failure::new(error.to_string()))?;
     let (reader, writer) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(|| "making a pipe".into())?;
-    File::from(writer)
-        .write_all(&bytes)
-        .doing(|| "writing the plan".into())?;
+    File::from(writer).write_all(&bytes).doing(|| "writing the plan".into())?;
     Ok(reader)
 }
 
@@ -87,15 +81,9 @@ fn sealed(bytes: &[u8]) -> Outcome<OwnedFd> {
 fn place(plan: OwnedFd, payload: OwnedFd, sources: Vec<OwnedFd>) -> Outcome<()> {
     let doing = || "arranging descriptors for the starter".to_owned();
     let fixed = [(plan, PLAN_FD), (payload, PAYLOAD_FD)];
-    let numbered: Vec<(OwnedFd, i32)> = fixed
-        .into_iter()
-        .chain(sources.into_iter().zip(SOURCE_FD_FIRST..))
-        .collect();
-    let first_free = numbered
-        .iter()
-        .map(|(_, number)| number + 1)
-        .max()
-        .unwrap_or(SOURCE_FD_FIRST);
+    let numbered: Vec<(OwnedFd, i32)> =
+        fixed.into_iter().chain(sources.into_iter().zip(SOURCE_FD_FIRST..)).collect();
+    let first_free = numbered.iter().map(|(_, number)| number + 1).max().unwrap_or(SOURCE_FD_FIRST);
     let mut away = Vec::with_capacity(numbered.len());
     for (fd, number) in numbered {
         away.push((descriptors::copy_above(&fd, first_free).doing(doing)?, number));

@@ -136,9 +136,7 @@ fn codec() -> Configuration<LittleEndian, Fixint, Limit<PAYLOAD_BYTES_MAX>> {
 pub fn encode(payload: &Payload) -> Outcome<Vec<u8>> {
     let bytes = bincode::serde::encode_to_vec(payload, codec()).doing(|| "writing the payload".into())?;
     if bytes.len() > PAYLOAD_BYTES_MAX {
-        return Err(Failure::new(
-            "the environment and arguments together are longer than 8 MiB",
-        ));
+        return Err(Failure::new("the environment and arguments together are longer than 8 MiB"));
     }
     Ok(bytes)
 }

@@ -24,17 +24,12 @@ pub fn path() -> String {
 pub fn load() -> Outcome<Settings> {
     let path = path();
     let failure = |why: String| {
-        Failure::new(format!(
-            "While initializing: couldn't parse configuration file {path}: {why}"
-        ))
-        .hint("only the administrator of this site can change that")
+        Failure::new(format!("While initializing: couldn't parse configuration file {path}: {why}"))
+            .hint("only the administrator of this site can change that")
     };
     let mut text = Vec::new();
     std::fs::File::open(&path)
-        .and_then(|file| {
-            file.take(config::FILE_BYTES_MAX as u64 + 1)
-                .read_to_end(&mut text)
-        })
+        .and_then(|file| file.take(config::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text))
         .map_err(|error| failure(error.to_string()))?;
     Settings::parse(&text).map_err(|error| failure(error.to_string()))
 }

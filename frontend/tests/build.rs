@@ -47,10 +47,7 @@ fn plain_tree(place: &Place) -> PathBuf {
 }
 
 fn listing(directory: &Path) -> String {
-    run(
-        "find",
-        &[directory.to_str().unwrap(), "-printf", "%P %M %U:%G %s %l %n\n"],
-    )
+    run("find", &[directory.to_str().unwrap(), "-printf", "%P %M %U:%G %s %l %n\n"])
 }
 
 fn sif(path: &Path) -> SifImage {
@@ -63,17 +60,9 @@ fn sif(path: &Path) -> SifImage {
 /// The text of the first object of a type.
 fn object(path: &Path, wanted: DataType) -> String {
     let sif = sif(path);
-    let object = sif
-        .table
-        .descriptors
-        .iter()
-        .find(|object| object.data_type == wanted)
-        .unwrap();
+    let object = sif.table.descriptors.iter().find(|object| object.data_type == wanted).unwrap();
     let mut bytes = vec![0; usize::try_from(object.size).unwrap()];
-    std::fs::File::open(path)
-        .unwrap()
-        .read_exact_at(&mut bytes, object.offset)
-        .unwrap();
+    std::fs::File::open(path).unwrap().read_exact_at(&mut bytes, object.offset).unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -101,19 +90,11 @@ fn a_sandbox_becomes_an_executable_sif_with_what_a_native_image_needs_and_stays_
     build::build(&options(&target, &tree)).unwrap();
     assert_eq!(listing(&tree), before);
     assert_eq!(place.names(), ["new.sif", "tree"]);
-    assert_eq!(
-        std::fs::metadata(&target).unwrap().permissions().mode() & 0o700,
-        0o700
-    );
+    assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o700, 0o700);
 
     let made = sif(&target);
     assert_eq!(made.arch, Arch::host());
-    let types: Vec<DataType> = made
-        .table
-        .descriptors
-        .iter()
-        .map(|object| object.data_type)
-        .collect();
+    let types: Vec<DataType> = made.table.descriptors.iter().map(|object| object.data_type).collect();
     assert_eq!(types, [DataType::Definition, DataType::Json, DataType::Partition]);
     assert_eq!(
         object(&target, DataType::Definition),
@@ -123,31 +104,16 @@ fn a_sandbox_becomes_an_executable_sif_with_what_a_native_image_needs_and_stays_
     assert_eq!(json["type"], "container");
     let labels = &json["data"]["attributes"]["labels"];
     assert_eq!(labels["org.label-schema.build-arch"], Arch::host().name());
-    assert!(
-        labels["org.label-schema.build-date"]
-            .as_str()
-            .unwrap()
-            .ends_with("_UTC")
-    );
-    assert!(
-        json["data"]["attributes"]["runscript"]
-            .as_str()
-            .unwrap()
-            .starts_with("#!/bin/sh")
-    );
+    assert!(labels["org.label-schema.build-date"].as_str().unwrap().ends_with("_UTC"));
+    assert!(json["data"]["attributes"]["runscript"].as_str().unwrap().starts_with("#!/bin/sh"));
 
     let contents = contents(&target);
     assert!(line_of(&contents, "singularity").ends_with("-> .singularity.d/runscript"));
     assert!(line_of(&contents, ".singularity.d/actions/exec").starts_with("-rwxr-xr-x 0/0"));
     assert!(line_of(&contents, "bin/tool").starts_with("-rwsr-xr-x 0/0"));
+    assert!(line_of(&contents, "environment").contains(" 4 "), "what was there is kept: {contents}");
     assert!(
-        line_of(&contents, "environment").contains(" 4 "),
-        "what was there is kept: {contents}"
-    );
-    assert!(
-        contents
-            .lines()
-            .any(|line| line.starts_with("drwx--x--x 0/0") && line.ends_with(" squashfs-root"))
+        contents.lines().any(|line| line.starts_with("drwx--x--x 0/0") && line.ends_with(" squashfs-root"))
     );
     assert!(!contents.contains("environment_1"), "{contents}");
 }
@@ -164,12 +130,7 @@ fn nothing_is_written_or_read_through_links_that_a_source_brings() {
     build::build(&options(&target, &tree)).unwrap();
     assert!(!object(&target, DataType::Json).contains("stolen"));
     for source in [&tree, &target] {
-        build::build(&Options {
-            sandbox: true,
-            force: true,
-            ..options(&box_, source)
-        })
-        .unwrap();
+        build::build(&Options { sandbox: true, force: true, ..options(&box_, source) }).unwrap();
         assert_eq!(std::fs::read_link(box_.join(".singularity.d")).unwrap(), outside);
     }
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
@@ -208,15 +169,8 @@ fn a_sif_is_built_again_from_itself_with_the_same_root_and_its_labels() {
     assert_eq!(from.as_str(), first.to_str());
 
     let box_ = place.join("box");
-    build::build(&Options {
-        sandbox: true,
-        ..options(&box_, &second)
-    })
-    .unwrap();
-    assert_eq!(
-        std::fs::read_to_string(box_.join("bin/tool")).unwrap(),
-        "#!/bin/sh\necho tool\n"
-    );
+    build::build(&Options { sandbox: true, ..options(&box_, &second) }).unwrap();
+    assert_eq!(std::fs::read_to_string(box_.join("bin/tool")).unwrap(), "#!/bin/sh\necho tool\n");
     let labels = std::fs::read_to_string(box_.join(".singularity.d/labels.json")).unwrap();
     assert!(labels.contains("org.label-schema.build-date"), "{labels}");
 }
@@ -226,23 +180,13 @@ fn bare_images_with_and_without_a_launch_line_are_sources() {
     let place = Place::new();
     for name in ["tiny.sqfs", "legacy-2.4.simg", "tiny.sif"] {
         let source = Path::new("tests/images").join(name);
-        let (target, box_) = (
-            place.join(&format!("{name}.sif")),
-            place.join(&format!("{name}.box")),
-        );
+        let (target, box_) = (place.join(&format!("{name}.sif")), place.join(&format!("{name}.box")));
         build::build(&options(&target, &source)).unwrap();
         let contents = contents(&target);
         line_of(&contents, "data/hello.txt");
         line_of(&contents, ".singularity.d/runscript");
-        build::build(&Options {
-            sandbox: true,
-            ..options(&box_, &source)
-        })
-        .unwrap();
-        assert_eq!(
-            std::fs::read_to_string(box_.join("data/hello.txt")).unwrap(),
-            "hello\n"
-        );
+        build::build(&Options { sandbox: true, ..options(&box_, &source) }).unwrap();
+        assert_eq!(std::fs::read_to_string(box_.join("data/hello.txt")).unwrap(), "hello\n");
         assert!(box_.join(".singularity.d/env/99-base.sh").is_file());
         assert!(box_.join("singularity").is_file());
     }
@@ -255,17 +199,7 @@ fn an_ext3_image_is_a_source_for_root_and_for_an_ordinary_user() {
     std::fs::write(tree.join("file with \"blanks\""), "odd").unwrap();
     std::fs::set_permissions(tree.join("etc"), Permissions::from_mode(0o555)).unwrap();
     let bare = place.join("bare.img");
-    run(
-        "mkfs.ext3",
-        &[
-            "-q",
-            "-F",
-            "-d",
-            tree.to_str().unwrap(),
-            bare.to_str().unwrap(),
-            "8M",
-        ],
-    );
+    run("mkfs.ext3", &["-q", "-F", "-d", tree.to_str().unwrap(), bare.to_str().unwrap(), "8M"]);
     let legacy = place.join("legacy.img");
     let mut bytes = b"#!/usr/bin/env run-singularity\n".to_vec();
     bytes.extend(std::fs::read(&bare).unwrap());
@@ -278,15 +212,8 @@ fn an_ext3_image_is_a_source_for_root_and_for_an_ordinary_user() {
         line_of(&contents, "file with \"blanks\"");
         line_of(&contents, ".singularity.d/runscript");
         assert!(!contents.contains("lost+found"));
-        build::build(&Options {
-            sandbox: true,
-            ..options(&box_, source)
-        })
-        .unwrap();
-        assert_eq!(
-            std::fs::read_to_string(box_.join("file with \"blanks\"")).unwrap(),
-            "odd"
-        );
+        build::build(&Options { sandbox: true, ..options(&box_, source) }).unwrap();
+        assert_eq!(std::fs::read_to_string(box_.join("file with \"blanks\"")).unwrap(), "odd");
     }
 }
 
@@ -294,29 +221,13 @@ fn an_ext3_image_is_a_source_for_root_and_for_an_ordinary_user() {
 fn a_sandbox_is_copied_with_everything_in_it() {
     let place = Place::new();
     let tree = plain_tree(&place);
-    mknod(
-        &tree.join("dev/null"),
-        SFlag::S_IFCHR,
-        Mode::from_bits_truncate(0o666),
-        makedev(1, 3),
-    )
-    .unwrap();
+    mknod(&tree.join("dev/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
     let box_ = place.join("box");
-    build::build(&Options {
-        sandbox: true,
-        ..options(&box_, &tree)
-    })
-    .unwrap();
+    build::build(&Options { sandbox: true, ..options(&box_, &tree) }).unwrap();
     for path in ["bin/tool", "bin/same", "bin/link", "dev/null", "environment"] {
-        let (old, new) = (
-            tree.join(path).symlink_metadata().unwrap(),
-            box_.join(path).symlink_metadata().unwrap(),
-        );
-        assert_eq!(
-            (old.mode(), old.nlink(), old.rdev()),
-            (new.mode(), new.nlink(), new.rdev()),
-            "{path}"
-        );
+        let (old, new) =
+            (tree.join(path).symlink_metadata().unwrap(), box_.join(path).symlink_metadata().unwrap());
+        assert_eq!((old.mode(), old.nlink(), old.rdev()), (new.mode(), new.nlink(), new.rdev()), "{path}");
     }
     assert!(!tree.join(".singularity.d").exists());
 }
@@ -325,29 +236,16 @@ fn a_sandbox_is_copied_with_everything_in_it() {
 fn an_unprivileged_sandbox_can_be_written_to_by_its_owner() {
     let place = Place::new();
     let tree = plain_tree(&place);
-    mknod(
-        &tree.join("dev/null"),
-        SFlag::S_IFCHR,
-        Mode::from_bits_truncate(0o666),
-        makedev(1, 3),
-    )
-    .unwrap();
+    mknod(&tree.join("dev/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
     std::fs::set_permissions(&tree, Permissions::from_mode(0o555)).unwrap();
     let (packed, box_) = (place.join("packed.sif"), place.join("box"));
     build::build(&options(&packed, &tree)).unwrap();
-    assert!(as_somebody(|| build::build(&Options {
-        sandbox: true,
-        ..options(&box_, &packed)
-    })));
+    assert!(as_somebody(|| build::build(&Options { sandbox: true, ..options(&box_, &packed) })));
     let made = std::fs::metadata(&box_).unwrap();
     assert_eq!((made.uid(), made.mode() & 0o700), (SOMEBODY.0, 0o700));
     assert!(box_.join("bin/tool").is_file());
     // Forced, it is replaced, read-only directories and all.
-    assert!(as_somebody(|| build::build(&Options {
-        sandbox: true,
-        force: true,
-        ..options(&box_, &packed)
-    })));
+    assert!(as_somebody(|| build::build(&Options { sandbox: true, force: true, ..options(&box_, &packed) })));
     assert_eq!(place.names(), ["box", "packed.sif", "tree"]);
 }
 
@@ -360,33 +258,17 @@ fn an_existing_target_is_replaced_only_when_forced() {
     for sandbox in [false, true] {
         let target = place.join("target");
         std::fs::write(&target, "old").unwrap();
-        let wanted = Options {
-            sandbox,
-            ..options(&target, &tree)
-        };
-        assert_eq!(
-            refusal(&wanted),
-            format!("build target {} already exists", target.display())
-        );
+        let wanted = Options { sandbox, ..options(&target, &tree) };
+        assert_eq!(refusal(&wanted), format!("build target {} already exists", target.display()));
         assert_eq!(std::fs::read(&target).unwrap(), b"old");
-        build::build(&Options {
-            force: true,
-            ..wanted
-        })
-        .unwrap();
+        build::build(&Options { force: true, ..wanted }).unwrap();
         image::open(&target, Access::ReadOnly).unwrap();
         assert_eq!(target.is_dir(), sandbox);
         let _ = std::fs::remove_file(&target);
     }
     let directory = place.join("target");
-    let refused = refusal(&Options {
-        force: true,
-        ..options(&directory, &tree)
-    });
-    assert_eq!(
-        refused,
-        format!("build target {} is a directory", directory.display())
-    );
+    let refused = refusal(&Options { force: true, ..options(&directory, &tree) });
+    assert_eq!(refused, format!("build target {} is a directory", directory.display()));
     assert_eq!(place.names(), ["target", "tree"]);
 }
 
@@ -394,11 +276,8 @@ fn an_existing_target_is_replaced_only_when_forced() {
 fn a_target_is_not_replaced_when_more_would_go_with_it() {
     let place = Place::new();
     let tree = plain_tree(&place);
-    let forced = |target: &Path, source: &Path| Options {
-        sandbox: true,
-        force: true,
-        ..options(target, source)
-    };
+    let forced =
+        |target: &Path, source: &Path| Options { sandbox: true, force: true, ..options(target, source) };
     for (target, source) in [
         (tree.clone(), tree.clone()),
         (tree.join("box"), tree.clone()),
@@ -409,10 +288,7 @@ fn a_target_is_not_replaced_when_more_would_go_with_it() {
     }
     let here = std::env::current_dir().unwrap();
     let refused = refusal(&forced(here.parent().unwrap(), &tree));
-    assert!(
-        refused.ends_with(&format!("{} is in it", here.display())),
-        "{refused}"
-    );
+    assert!(refused.ends_with(&format!("{} is in it", here.display())), "{refused}");
 }
 
 #[test]
@@ -420,25 +296,16 @@ fn what_cannot_be_built_from_is_refused_by_name() {
     let place = Place::new();
     let target = place.join("new.sif");
     let definition = place.join("my.def");
-    std::fs::write(
-        &definition,
-        "# comment\nBootStrap: docker\nFrom: alpine\n\n%post\n true\n".repeat(3),
-    )
-    .unwrap();
+    std::fs::write(&definition, "# comment\nBootStrap: docker\nFrom: alpine\n\n%post\n true\n".repeat(3))
+        .unwrap();
     let text = place.join("text");
     std::fs::write(&text, "%post\nbootstrap: no\n".repeat(20)).unwrap();
     for (source, expected) in [
         ("docker://alpine", "docker:// sources are not supported yet"),
         ("library://a/b/c:1", "library:// sources are not supported yet"),
-        (
-            definition.to_str().unwrap(),
-            "definition files are not supported yet",
-        ),
+        (definition.to_str().unwrap(), "definition files are not supported yet"),
         (text.to_str().unwrap(), "image format not recognized"),
-        (
-            "tests/images/tiny-gocryptfs.sif",
-            "its root file system is encrypted",
-        ),
+        ("tests/images/tiny-gocryptfs.sif", "its root file system is encrypted"),
         ("/nonexistent/x", "No such file or directory"),
     ] {
         let refused = refusal(&options(&target, source));
@@ -453,10 +320,7 @@ fn a_file_that_the_user_cannot_read_is_not_a_source() {
     let source = place.join("private.sif");
     std::fs::copy("tests/images/tiny.sif", &source).unwrap();
     std::fs::set_permissions(&source, Permissions::from_mode(0o600)).unwrap();
-    assert!(!as_somebody(|| build::build(&options(
-        &place.join("new.sif"),
-        &source
-    ))));
+    assert!(!as_somebody(|| build::build(&options(&place.join("new.sif"), &source))));
     assert_eq!(place.names(), ["private.sif"]);
 }
 
@@ -480,11 +344,7 @@ fn a_full_disk_leaves_the_old_target() {
     for sandbox in [false, true] {
         let target = disk.0.join("target");
         std::fs::write(&target, "old").unwrap();
-        let refused = refusal(&Options {
-            sandbox,
-            force: true,
-            ..options(&target, &tree)
-        });
+        let refused = refusal(&Options { sandbox, force: true, ..options(&target, &tree) });
         assert!(refused.contains("No space left on device"), "{refused}");
         assert_eq!(std::fs::read(&target).unwrap(), b"old");
         assert_eq!(disk.0.names(), ["target"]);
@@ -495,33 +355,13 @@ fn a_full_disk_leaves_the_old_target() {
 fn a_missing_mksquashfs_is_named_with_its_package() {
     let place = Place::new();
     let tree = plain_tree(&place);
-    let programs = Programs {
-        search_path: Some(place.path().into()),
-        ..Programs::default()
-    };
-    let failure = build::build(&Options {
-        programs,
-        ..options(&place.join("new.sif"), &tree)
-    })
-    .unwrap_err();
-    assert!(
-        failure.to_string().starts_with("mksquashfs was not found in"),
-        "{failure}"
-    );
+    let programs = Programs { search_path: Some(place.path().into()), ..Programs::default() };
+    let failure = build::build(&Options { programs, ..options(&place.join("new.sif"), &tree) }).unwrap_err();
+    assert!(failure.to_string().starts_with("mksquashfs was not found in"), "{failure}");
     assert!(failure.next_step().unwrap().contains("squashfs-tools"));
-    let programs = Programs {
-        mksquashfs: Some("/nonexistent/mksquashfs".into()),
-        ..Programs::default()
-    };
-    let failure = build::build(&Options {
-        programs,
-        ..options(&place.join("new.sif"), &tree)
-    })
-    .unwrap_err();
-    assert_eq!(
-        failure.to_string(),
-        "/nonexistent/mksquashfs, which the site configured, is not a program"
-    );
+    let programs = Programs { mksquashfs: Some("/nonexistent/mksquashfs".into()), ..Programs::default() };
+    let failure = build::build(&Options { programs, ..options(&place.join("new.sif"), &tree) }).unwrap_err();
+    assert_eq!(failure.to_string(), "/nonexistent/mksquashfs, which the site configured, is not a program");
     assert_eq!(place.names(), ["tree"]);
 }
 
@@ -534,16 +374,9 @@ fn killed_midway_a_build_leaves_the_old_target() {
     std::fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
     let target = place.join("new.sif");
     std::fs::write(&target, "old").unwrap();
-    let programs = Programs {
-        mksquashfs: Some(slow),
-        ..Programs::default()
-    };
+    let programs = Programs { mksquashfs: Some(slow), ..Programs::default() };
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
-        let wanted = Options {
-            programs: programs.clone(),
-            force: true,
-            ..options(&target, &tree)
-        };
+        let wanted = Options { programs: programs.clone(), force: true, ..options(&target, &tree) };
         let child = doomed(&temporary, || build::build(&wanted));
         while support::children_of(child).is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(5));

@@ -46,24 +46,14 @@ impl Container {
     /// A container without a shell or any other program.
     fn bare() -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "lamina-init-{}-{}",
-            std::process::id(),
-            MADE.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("lamina-init-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
-        let container = Self {
-            folder,
-            payload: payload(),
-        };
+        let container = Self { folder, payload: payload() };
         for directory in ["bin", "etc", "proc", "home/ann", ".singularity.d/env", "lib64"] {
             fs::create_dir_all(container.root().join(directory)).expect("a folder");
         }
-        fs::copy(
-            env!("CARGO_BIN_EXE_lamina-init"),
-            container.root().join("lamina-init"),
-        )
-        .expect("init is built");
+        fs::copy(env!("CARGO_BIN_EXE_lamina-init"), container.root().join("lamina-init"))
+            .expect("init is built");
         container.copy_libraries();
         container
     }
@@ -84,13 +74,9 @@ impl Container {
 
     /// The development build of init needs the C library.
     fn copy_libraries(&self) {
-        let listed = Command::new("ldd")
-            .arg(env!("CARGO_BIN_EXE_lamina-init"))
-            .output()
-            .expect("ldd");
-        for path in String::from_utf8_lossy(&listed.stdout)
-            .split_whitespace()
-            .filter(|word| word.starts_with('/'))
+        let listed = Command::new("ldd").arg(env!("CARGO_BIN_EXE_lamina-init")).output().expect("ldd");
+        for path in
+            String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/'))
         {
             let copy = self.root().join(path.trim_start_matches('/'));
             fs::create_dir_all(copy.parent().expect("a library is in a folder")).expect("a folder");
@@ -136,21 +122,10 @@ impl Container {
     }
 
     fn run_through(&self, enter: &str, namespaces: &[&str]) -> Outcome {
-        fs::write(
-            self.folder.join("payload"),
-            encode(&self.payload).expect("a payload"),
-        )
-        .expect("a file");
+        fs::write(self.folder.join("payload"), encode(&self.payload).expect("a payload")).expect("a file");
         let output = Command::new("unshare")
             .args(namespaces)
-            .args([
-                "--propagation",
-                "private",
-                "/bin/sh",
-                "-c",
-                &format!("{START}{enter}"),
-                "sh",
-            ])
+            .args(["--propagation", "private", "/bin/sh", "-c", &format!("{START}{enter}"), "sh"])
             .args([&self.root(), &self.folder])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -159,11 +134,7 @@ impl Container {
             .output()
             .expect("unshare");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Outcome {
-            status: output.status,
-            output: text(&output.stdout),
-            errors: text(&output.stderr),
-        }
+        Outcome { status: output.status, output: text(&output.stdout), errors: text(&output.stderr) }
     }
 
     fn run_as_nobody(&self) -> Outcome {
@@ -198,9 +169,7 @@ impl Outcome {
 
     fn variables(&self) -> BTreeMap<String, String> {
         let pairs = self.output.lines().filter_map(|line| line.split_once('='));
-        pairs
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 
@@ -209,10 +178,7 @@ fn payload() -> Payload {
         action: Action::Exec(vec![b"/bin/true".into()]),
         dialect: Dialect::Singularity,
         image: b"/images/my tool.sif".into(),
-        environment: vec![
-            (b"EDITOR".into(), b"vi".into()),
-            (b"TERM".into(), b"xterm".into()),
-        ],
+        environment: vec![(b"EDITOR".into(), b"vi".into()), (b"TERM".into(), b"xterm".into())],
         environment_files: Vec::new(),
         prefixed: Vec::new(),
         typed: Vec::new(),
@@ -240,10 +206,7 @@ fn set(name: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
@@ -254,10 +217,7 @@ fn the_program_starts_with_the_documented_environment_and_nothing_else() {
         ("TERM", "xterm"),
         ("HOME", "/home/ann"),
         ("PWD", "/home/ann"),
-        (
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        ),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("LD_LIBRARY_PATH", "/.singularity.d/libs"),
         ("PS1", "Singularity> "),
         ("PROMPT_COMMAND", "PS1=\"Singularity> \"; unset PROMPT_COMMAND"),
@@ -288,12 +248,8 @@ fn the_image_overrides_the_host_and_the_user_overrides_the_image() {
         )
         .script("99-base.sh", BASE)
         .with(|payload| {
-            payload.environment = vec![
-                set("A", "host"),
-                set("B", "host"),
-                set("D", "host"),
-                set("LANG", "host"),
-            ];
+            payload.environment =
+                vec![set("A", "host"), set("B", "host"), set("D", "host"), set("LANG", "host")];
             payload.typed = vec![set("B", "user"), set("E", "$A-$HOME"), set("B", "later $B")];
         })
         .environment();
@@ -305,10 +261,7 @@ fn the_image_overrides_the_host_and_the_user_overrides_the_image() {
         ("E", "image-/home/ann"),
         ("SEEN", ""),
         ("LANG", "de_DE"),
-        (
-            "PATH",
-            "/opt/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin",
-        ),
+        ("PATH", "/opt/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"),
         ("PS1", "Image> "),
         ("LD_LIBRARY_PATH", "/.singularity.d/libs"),
     ];
@@ -332,22 +285,10 @@ fn the_users_path_comes_last_and_the_hosts_libraries_stay() {
     let both = with(vec![set("PREPEND_PATH", "/first"), set("APPEND_PATH", "/last")]);
     assert_eq!(both["PATH"], format!("/first:{default}:/last"));
     assert!(!both.contains_key("PREPEND_PATH") && !both.contains_key("SING_USER_DEFINED_PREPEND_PATH"));
-    assert_eq!(
-        with(vec![set("PATH", "/only"), set("APPEND_PATH", "/last")])["PATH"],
-        "/only"
-    );
-    assert_eq!(
-        with(vec![set("PATH", "/mine:$PATH")])["PATH"],
-        format!("/mine:{default}")
-    );
-    assert_eq!(
-        with(vec![set("LD_LIBRARY_PATH", "/mine")])["LD_LIBRARY_PATH"],
-        "/mine:/.singularity.d/libs"
-    );
-    assert_eq!(
-        with(vec![set("PS1", "me> ")])["PROMPT_COMMAND"],
-        "PS1=\"me> \"; unset PROMPT_COMMAND"
-    );
+    assert_eq!(with(vec![set("PATH", "/only"), set("APPEND_PATH", "/last")])["PATH"], "/only");
+    assert_eq!(with(vec![set("PATH", "/mine:$PATH")])["PATH"], format!("/mine:{default}"));
+    assert_eq!(with(vec![set("LD_LIBRARY_PATH", "/mine")])["LD_LIBRARY_PATH"], "/mine:/.singularity.d/libs");
+    assert_eq!(with(vec![set("PS1", "me> ")])["PROMPT_COMMAND"], "PS1=\"me> \"; unset PROMPT_COMMAND");
 }
 
 #[test]
@@ -358,9 +299,7 @@ fn values_are_evaluated_once_and_not_at_all_without_evaluation() {
         set("C", "${open"),
         set("D", "$(echo sub)"),
     ];
-    let evaluated = Container::new()
-        .with(|payload| payload.typed = values.clone())
-        .environment();
+    let evaluated = Container::new().with(|payload| payload.typed = values.clone()).environment();
     assert_eq!(evaluated["A"], "it's /home/ann \"here\"");
     assert_eq!(evaluated["B"], "$HOME");
     assert_eq!(evaluated["C"], "${open");
@@ -381,10 +320,7 @@ fn values_are_evaluated_once_and_not_at_all_without_evaluation() {
 fn an_environment_file_is_a_script_of_assignments_above_prefixed_variables_and_below_typed_ones() {
     let got = Container::new()
         .with(|payload| {
-            let file = |content: &str| EnvironmentFile {
-                name: b"my.env".into(),
-                content: content.into(),
-            };
+            let file = |content: &str| EnvironmentFile { name: b"my.env".into(), content: content.into() };
             payload.environment_files = vec![
                 file("A=1\nB='two words' # not this\nC=\"$EDITOR $A\"\nPATH=/from/file\nD='$HOME'\n"),
                 file("A=second\n"),
@@ -422,10 +358,7 @@ fn a_clean_environment_speaks_no_language() {
     let clean =
         |container: Container| container.with(|payload| payload.clean = true).environment()["LANG"].clone();
     assert_eq!(clean(Container::new()), "C");
-    assert_eq!(
-        clean(Container::new().script("90-environment.sh", "export LANG=fr_FR\n")),
-        "fr_FR"
-    );
+    assert_eq!(clean(Container::new().script("90-environment.sh", "export LANG=fr_FR\n")), "fr_FR");
 }
 
 #[test]
@@ -443,13 +376,8 @@ fn home_cannot_be_overridden() {
 fn an_image_without_a_folder_of_scripts_has_one_script() {
     let container = Container::new().file("environment", "export OLD=1\nPATH=/old\n");
     fs::remove_dir(container.root().join(".singularity.d/env")).expect("an empty folder");
-    let got = container
-        .with(|payload| payload.typed = vec![set("NEW", "$OLD")])
-        .environment();
-    assert_eq!(
-        got["PATH"],
-        "/old:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    );
+    let got = container.with(|payload| payload.typed = vec![set("NEW", "$OLD")]).environment();
+    assert_eq!(got["PATH"], "/old:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     assert_eq!((got["OLD"].as_str(), got["NEW"].as_str()), ("1", "1"));
 }
 
@@ -463,11 +391,7 @@ fn a_script_that_needs_a_real_shell_gets_the_images() {
         .script("95-more.sh", "later; export D; E=not\n")
         .script("99-base.sh", BASE)
         .with(|payload| payload.typed = vec![set("F", "$D")]);
-    let outcome = container.exec(&[
-        "/bin/sh",
-        "-c",
-        "echo \"$A|$B|$C|$D|$E|$F|$EDITOR|$SHLVL|$OLDPWD\"",
-    ]);
+    let outcome = container.exec(&["/bin/sh", "-c", "echo \"$A|$B|$C|$D|$E|$F|$EDITOR|$SHLVL|$OLDPWD\""]);
     outcome.assert(0, "");
     assert_eq!(outcome.output, "hidden\n0|two\nlines|/bin/sh|4||4|vi|1|\n");
 }
@@ -478,9 +402,7 @@ fn a_script_that_needs_a_real_shell_in_an_image_without_one_is_named() {
         .script("80-first.sh", "export A=1\nls -l\nexport B=1\n")
         .script("90-environment.sh", "export C=1\n");
     fs::remove_file(container.root().join("bin/sh")).expect("a link");
-    let outcome = container
-        .with(|payload| payload.typed = vec![set("D", "$(id)")])
-        .exec(&["/bin/env"]);
+    let outcome = container.with(|payload| payload.typed = vec![set("D", "$(id)")]).exec(&["/bin/env"]);
     outcome.assert(
         0,
         "WARNING: /.singularity.d/env/80-first.sh uses the command ls, which needs a shell that the image does not have; \
@@ -525,21 +447,12 @@ fi
     let container = |app: &str| {
         let app = set("SINGULARITY_APPNAME", app);
         Container::new()
-            .script(
-                "94-appsbase.sh",
-                "SCIF_APPDATA_hello=\"/scif/data/hello\"\nexport SCIF_APPDATA_hello\n",
-            )
+            .script("94-appsbase.sh", "SCIF_APPDATA_hello=\"/scif/data/hello\"\nexport SCIF_APPDATA_hello\n")
             .script("95-apps.sh", &apps.replace("\\t", "\t"))
             .script("99-base.sh", BASE)
             .file("scif/apps/hello/bin/tool", "")
-            .file(
-                "scif/apps/hello/scif/env/01-base.sh",
-                "export HELLO=$SINGULARITY_APPNAME\n",
-            )
-            .file(
-                "scif/apps/hello/scif/runscript",
-                "#!/bin/sh\nexec /bin/env \"$@\"\n",
-            )
+            .file("scif/apps/hello/scif/env/01-base.sh", "export HELLO=$SINGULARITY_APPNAME\n")
+            .file("scif/apps/hello/scif/runscript", "#!/bin/sh\nexec /bin/env \"$@\"\n")
             .with(|payload| {
                 payload.environment.push(app);
                 payload.action = Action::Run(vec![b"A=1".into()]);
@@ -551,19 +464,12 @@ fi
     let default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let paths = "/scif/apps/hello/bin:/scif/apps/hello:/scif/apps/singularity";
     assert_eq!(got["PATH"], format!("{paths}:{default}"));
-    for (name, value) in [
-        ("A", "1"),
-        ("HELLO", "hello"),
-        ("SCIF_APPDATA_hello", "/scif/data/hello"),
-    ] {
+    for (name, value) in [("A", "1"), ("HELLO", "hello"), ("SCIF_APPDATA_hello", "/scif/data/hello")] {
         assert_eq!(got[name], value, "{name}");
     }
     let outcome = container("other").run();
     outcome.assert(1, "");
-    assert_eq!(
-        outcome.output,
-        "Could not locate the container application: other\n"
-    );
+    assert_eq!(outcome.output, "Could not locate the container application: other\n");
 }
 
 #[test]
@@ -573,9 +479,7 @@ fn a_script_that_exits_ends_the_run_with_its_status() {
     outcome.assert(1, "");
     assert_eq!(outcome.output, "Could not locate the container application\n");
     let foreign = format!("A=$(id)\n{stock}");
-    let outcome = Container::new()
-        .script("95-apps.sh", &foreign)
-        .exec(&["/bin/true"]);
+    let outcome = Container::new().script("95-apps.sh", &foreign).exec(&["/bin/true"]);
     outcome.assert(1, "");
     assert_eq!(outcome.output, "Could not locate the container application\n");
 }
@@ -592,14 +496,9 @@ fn commands_that_are_not_there_fail_in_the_incumbents_words() {
         let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0".to_vec();
         elf.resize(64, 0);
         fs::write(container.root().join("foreign"), elf).expect("a file");
-        fs::set_permissions(
-            container.root().join("foreign"),
-            fs::Permissions::from_mode(0o755),
-        )
-        .expect("a mode");
-        container
-            .exec(&[command])
-            .assert(255, &format!("FATAL:   {message}\n"));
+        fs::set_permissions(container.root().join("foreign"), fs::Permissions::from_mode(0o755))
+            .expect("a mode");
+        container.exec(&[command]).assert(255, &format!("FATAL:   {message}\n"));
     };
     fatal("foo", "\"foo\": executable file not found in $PATH");
     fatal("", "\"\": executable file not found in $PATH");
@@ -629,9 +528,7 @@ fn a_command_is_searched_for_in_the_containers_path_and_keeps_its_status() {
 
 #[test]
 fn a_script_without_an_interpreter_line_runs_in_the_images_shell() {
-    let outcome = Container::new()
-        .file("tool", "echo \"$0 $1\"\n")
-        .exec(&["/tool", "x y"]);
+    let outcome = Container::new().file("tool", "echo \"$0 $1\"\n").exec(&["/tool", "x y"]);
     outcome.assert(0, "");
     assert_eq!(outcome.output, "/tool x y\n");
 }
@@ -639,9 +536,7 @@ fn a_script_without_an_interpreter_line_runs_in_the_images_shell() {
 #[test]
 fn run_takes_the_runscript_then_the_old_one_then_a_shell() {
     let run = |container: Container| {
-        container
-            .with(|payload| payload.action = Action::Run(vec![b"-c".into(), b"echo shell".into()]))
-            .run()
+        container.with(|payload| payload.action = Action::Run(vec![b"-c".into(), b"echo shell".into()])).run()
     };
     let both = Container::new()
         .file("singularity", "#!/bin/sh\necho old \"$@\"\n")
@@ -652,10 +547,8 @@ fn run_takes_the_runscript_then_the_old_one_then_a_shell() {
     let none = run(Container::new());
     none.assert(0, "INFO:    No runscript found in container, executing /bin/sh\n");
     assert_eq!(none.output, "shell\n");
-    run(Container::bare()).assert(
-        1,
-        "ERROR:   No runscript and no /bin/sh executable found in container, aborting\n",
-    );
+    run(Container::bare())
+        .assert(1, "ERROR:   No runscript and no /bin/sh executable found in container, aborting\n");
 }
 
 #[test]
@@ -685,10 +578,7 @@ exec "$@"
     let without = container.run();
     without.assert(0, "");
     let (with_shell, without) = (with_shell.variables(), without.variables());
-    assert_eq!(
-        (without["A"].as_str(), without["B"].as_str()),
-        ("two words", "three  words")
-    );
+    assert_eq!((without["A"].as_str(), without["B"].as_str()), ("two words", "three  words"));
     let own = ["SHLVL", "_", "OLDPWD"];
     let same = |name: &&String| !own.contains(&name.as_str());
     assert_eq!(
@@ -711,9 +601,8 @@ fn a_script_that_may_not_be_read_is_named_and_left_out() {
         .script("90-environment.sh", "export B=$(id -u)\n");
     let secret = container.root().join(".singularity.d/env/80-secret.sh");
     fs::set_permissions(secret, fs::Permissions::from_mode(0o0)).expect("a mode");
-    let outcome = container
-        .with(|payload| payload.action = Action::Exec(vec![b"/bin/env".into()]))
-        .run_as_nobody();
+    let outcome =
+        container.with(|payload| payload.action = Action::Exec(vec![b"/bin/env".into()])).run_as_nobody();
     outcome.assert(
         0,
         "WARNING: Skipping environment script /.singularity.d/env/80-secret.sh: it may not be read\n",
@@ -736,34 +625,22 @@ fn shell_takes_the_users_then_bash_then_sh() {
     let shell = |container: Container, wanted: Option<&str>| {
         let arguments = vec![b"-c".to_vec(), b"echo $0 $SHELL $SINGULARITY_SHELL".to_vec()];
         let wanted = wanted.map(|wanted| wanted.as_bytes().to_vec());
-        container
-            .with(|payload| payload.action = Action::Shell(wanted, arguments))
-            .run()
+        container.with(|payload| payload.action = Action::Shell(wanted, arguments)).run()
     };
     let bash = || Container::new().file("bin/bash", "#!/bin/sh\necho bash \"$@\"\n");
-    assert_eq!(
-        shell(Container::new(), None).assert(0, "").output,
-        "/bin/sh /bin/sh\n"
-    );
+    assert_eq!(shell(Container::new(), None).assert(0, "").output, "/bin/sh /bin/sh\n");
     assert_eq!(
         shell(bash(), None).assert(0, "").output,
         "bash --norc -c echo $0 $SHELL $SINGULARITY_SHELL\n"
     );
     let own = bash().file("opt/fish", "#!/bin/sh\necho fish $SINGULARITY_SHELL\n");
-    assert_eq!(
-        shell(own, Some("/opt/fish")).assert(0, "").output,
-        "fish /opt/fish\n"
-    );
+    assert_eq!(shell(own, Some("/opt/fish")).assert(0, "").output, "fish /opt/fish\n");
     shell(Container::bare(), None).assert(1, "ERROR:   /bin/sh does not exist in container\n");
 }
 
 #[test]
 fn test_runs_the_test_script_and_a_missing_one_is_a_success() {
-    let test = |container: Container| {
-        container
-            .with(|payload| payload.action = Action::Test(vec![]))
-            .run()
-    };
+    let test = |container: Container| container.with(|payload| payload.action = Action::Test(vec![])).run();
     let container = Container::new().file(".singularity.d/test", "#!/bin/sh\necho tested\nexit 3\n");
     assert_eq!(test(container).assert(3, "").output, "tested\n");
     test(Container::new()).assert(0, "INFO:    No test script found in container, exiting\n");
@@ -772,10 +649,7 @@ fn test_runs_the_test_script_and_a_missing_one_is_a_success() {
 #[test]
 fn the_program_starts_where_it_should() {
     let pwd = |container: Container| container.exec(&["/bin/sh", "-c", "pwd; echo $PWD; umask"]);
-    assert_eq!(
-        pwd(Container::new()).assert(0, "").output,
-        "/home/ann\n/home/ann\n0027\n"
-    );
+    assert_eq!(pwd(Container::new()).assert(0, "").output, "/home/ann\n/home/ann\n0027\n");
     let root = Container::new().with(|payload| payload.working_directory.candidates.clear());
     assert_eq!(pwd(root).assert(0, "").output, "/\n/\n0027\n");
     let required = |directory: &str| {
@@ -783,10 +657,8 @@ fn the_program_starts_where_it_should() {
         Container::new().with(|payload| payload.working_directory.required = Some(directory))
     };
     assert_eq!(pwd(required("/etc")).assert(0, "").output, "/etc\n/etc\n0027\n");
-    pwd(required("/nowhere")).assert(
-        255,
-        "FATAL:   failed to set working directory: chdir /nowhere: no such file or directory\n",
-    );
+    pwd(required("/nowhere"))
+        .assert(255, "FATAL:   failed to set working directory: chdir /nowhere: no such file or directory\n");
     let apptainer = Container::new().with(|payload| payload.dialect = Dialect::Apptainer);
     pwd(apptainer).assert(
         0,
@@ -825,21 +697,16 @@ fn the_caller_is_written_into_the_account_files() {
         .file("etc/group", "not empty\n")
         .with(|payload| payload.account = Some(account));
     let outcome = container.exec(&["/bin/cat", "/etc/group"]);
-    outcome.assert(
-        0,
-        "WARNING: passwd file doesn't exist in container, not updating\n",
-    );
+    outcome.assert(0, "WARNING: passwd file doesn't exist in container, not updating\n");
     assert_eq!(outcome.output, "not empty\n");
 }
 
 #[test]
 fn the_program_inherits_no_descriptor_of_ours_and_the_signals_of_the_caller() {
-    let container = Container::new()
-        .account_file(5, "etc/passwd", "")
-        .with(|payload| {
-            payload.blocked_signals = vec![libc_usr2(), 40];
-            payload.ignored_signals = vec![1, 15];
-        });
+    let container = Container::new().account_file(5, "etc/passwd", "").with(|payload| {
+        payload.blocked_signals = vec![libc_usr2(), 40];
+        payload.ignored_signals = vec![1, 15];
+    });
     let script = "for fd in 4 5 6 7; do [ ! -e /proc/self/fd/$fd ] || echo $fd; done; grep -E 'Sig(Blk|Ign)' /proc/self/status";
     let outcome = container.exec(&["/bin/sh", "-c", script]);
     outcome.assert(0, "");
@@ -861,9 +728,7 @@ const PID_NAMESPACE: [&str; 4] = ["--mount", "--pid", "--fork", "--kill-child"];
 
 /// A container with a PID namespace and the shim as its first process.
 fn shimmed(script: &str) -> Container {
-    let words = ["/bin/sh", "-c", script]
-        .map(|word| word.as_bytes().to_vec())
-        .to_vec();
+    let words = ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec();
     Container::new().with(|payload| {
         payload.action = Action::Exec(words);
         payload.shim = true;
@@ -875,40 +740,23 @@ fn the_shim_is_process_one_under_its_known_name_and_ends_as_the_program_does() {
     let shown = "cat /proc/1/comm; tr '\\000' ' ' </proc/1/cmdline; exit 5";
     let outcome = shimmed(shown).run_with(&PID_NAMESPACE);
     outcome.assert(5, "");
-    assert_eq!(
-        outcome.output.split_whitespace().collect::<Vec<_>>(),
-        ["sinit", "sinit"]
-    );
+    assert_eq!(outcome.output.split_whitespace().collect::<Vec<_>>(), ["sinit", "sinit"]);
     let apptainer = shimmed(shown).with(|payload| {
         payload.dialect = Dialect::Apptainer;
         payload.working_directory.candidates.clear();
     });
-    assert!(
-        apptainer
-            .run_with(&PID_NAMESPACE)
-            .assert(5, "")
-            .output
-            .contains("appinit")
-    );
+    assert!(apptainer.run_with(&PID_NAMESPACE).assert(5, "").output.contains("appinit"));
     shimmed("kill -9 $$").run_with(&PID_NAMESPACE).assert(128 + 9, "");
-    shimmed("kill -40 $$")
-        .run_with(&PID_NAMESPACE)
-        .assert(128 + 40, "");
-    let missing = Container::new()
-        .with(|payload| payload.shim = true)
-        .with(|payload| {
-            payload.action = Action::Exec(vec![b"foo".into()]);
-        });
-    missing
-        .run_with(&PID_NAMESPACE)
-        .assert(255, "FATAL:   \"foo\": executable file not found in $PATH\n");
+    shimmed("kill -40 $$").run_with(&PID_NAMESPACE).assert(128 + 40, "");
+    let missing = Container::new().with(|payload| payload.shim = true).with(|payload| {
+        payload.action = Action::Exec(vec![b"foo".into()]);
+    });
+    missing.run_with(&PID_NAMESPACE).assert(255, "FATAL:   \"foo\": executable file not found in $PATH\n");
 }
 
 #[test]
 fn without_the_shim_the_program_is_process_one() {
-    let outcome = shimmed("echo $$")
-        .with(|payload| payload.shim = false)
-        .run_with(&PID_NAMESPACE);
+    let outcome = shimmed("echo $$").with(|payload| payload.shim = false).run_with(&PID_NAMESPACE);
     assert_eq!(outcome.assert(0, "").output, "1\n");
 }
 
@@ -954,36 +802,21 @@ fn eventually(condition: impl Fn() -> bool) {
 }
 
 fn send(process: &std::process::Child, signal: &str) {
-    let status = Command::new("kill")
-        .args([signal, &process.id().to_string()])
-        .status()
-        .expect("kill");
+    let status = Command::new("kill").args([signal, &process.id().to_string()]).status().expect("kill");
     assert!(status.success());
 }
 
 fn state(process: &std::process::Child) -> char {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("a process");
-    stat.rsplit(") ")
-        .next()
-        .and_then(|fields| fields.chars().next())
-        .expect("a state")
+    stat.rsplit(") ").next().and_then(|fields| fields.chars().next()).expect("a state")
 }
 
 #[test]
 fn the_monitor_ends_as_the_container_does() {
     assert_eq!(monitored("exit 7").wait().expect("a status").code(), Some(7));
-    assert_eq!(
-        monitored("kill -TERM $$").wait().expect("a status").signal(),
-        Some(15)
-    );
-    assert_eq!(
-        monitored("kill -SEGV $$").wait().expect("a status").signal(),
-        Some(11)
-    );
-    assert_eq!(
-        monitored("kill -40 $$").wait().expect("a status").signal(),
-        Some(40)
-    );
+    assert_eq!(monitored("kill -TERM $$").wait().expect("a status").signal(), Some(15));
+    assert_eq!(monitored("kill -SEGV $$").wait().expect("a status").signal(), Some(11));
+    assert_eq!(monitored("kill -40 $$").wait().expect("a status").signal(), Some(40));
 }
 
 #[test]
@@ -1013,27 +846,17 @@ fn the_monitor_stops_when_the_terminal_says_so_and_goes_on() {
 
 #[test]
 fn a_monitor_of_nobody_fails() {
-    let output = Command::new(env!("CARGO_BIN_EXE_lamina-init"))
-        .args(["monitor", "1"])
-        .output()
-        .expect("init");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_lamina-init")).args(["monitor", "1"]).output().expect("init");
     assert_eq!(output.status.code(), Some(255));
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "FATAL:   the monitor needs a process id\n"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "FATAL:   the monitor needs a process id\n");
 }
 
 #[test]
 fn a_payload_that_is_none_is_refused() {
     let container = Container::new();
     let payload = encode(&container.payload).expect("a payload");
-    for bytes in [
-        &payload[..payload.len() - 1],
-        &[],
-        &[0xff; 64],
-        &[&payload[..], b"more"].concat()[..],
-    ] {
+    for bytes in [&payload[..payload.len() - 1], &[], &[0xff; 64], &[&payload[..], b"more"].concat()[..]] {
         let place = container.folder.join("payload");
         fs::write(&place, bytes).expect("a file");
         let output = Command::new("sh")

@@ -69,11 +69,7 @@ fn calls_since_the_file_was_named(place: &Place) -> Vec<(String, usize)> {
         };
         let count = counts.entry(name.to_owned()).or_insert(0);
         *count += 1;
-        if named
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
+        if named && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             calls.push((name.to_owned(), *count));
         }
     }

@@ -23,10 +23,7 @@ const CODEC: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Fixint,
     bincode::config::Limit<BODY_BYTES_MAX>,
-> = bincode::config::standard()
-    .with_little_endian()
-    .with_fixed_int_encoding()
-    .with_limit::<BODY_BYTES_MAX>();
+> = bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<BODY_BYTES_MAX>();
 
 /// Why bytes are not a frame, or a plan does not fit one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

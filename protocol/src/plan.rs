@@ -274,10 +274,7 @@ impl Plan {
             Mount::Data { image, .. } => Some(image),
             _ => None,
         });
-        std::iter::once(&self.root)
-            .chain(&self.layers)
-            .chain(writable)
-            .chain(data)
+        std::iter::once(&self.root).chain(&self.layers).chain(writable).chain(data)
     }
 
     /// Every bind of a descriptor: home, hostfs and user binds, in order.
@@ -294,11 +291,8 @@ impl Plan {
     /// # Errors
     /// The first rule that is broken.
     pub fn check_shape(&self) -> Result<(), ShapeError> {
-        let distinct = self
-            .account_files
-            .iter()
-            .enumerate()
-            .all(|(n, f)| !self.account_files[..n].contains(f));
+        let distinct =
+            self.account_files.iter().enumerate().all(|(n, f)| !self.account_files[..n].contains(f));
         if self.layers.len() > LAYERS_MAX || self.mounts.len() > MOUNTS_MAX || !distinct {
             return Err(ShapeError::TooMany);
         }
@@ -307,10 +301,7 @@ impl Plan {
             let (Content::Squashfs(window) | Content::Ext3(window)) = image.content else {
                 continue;
             };
-            let end = window
-                .offset
-                .checked_add(window.size)
-                .and_then(|end| i64::try_from(end).ok());
+            let end = window.offset.checked_add(window.size).and_then(|end| i64::try_from(end).ok());
             if window.size == 0 || end.is_none() {
                 return Err(ShapeError::Window);
             }
@@ -335,11 +326,7 @@ impl Plan {
         let images = self.images().map(|image| image.descriptor.0);
         let mut numbers: Vec<u16> = images.chain(self.binds().map(|bind| bind.descriptor.0)).collect();
         numbers.sort_unstable();
-        if numbers
-            .iter()
-            .enumerate()
-            .all(|(n, number)| n == usize::from(*number))
-        {
+        if numbers.iter().enumerate().all(|(n, number)| n == usize::from(*number)) {
             Ok(())
         } else {
             Err(ShapeError::Descriptors)

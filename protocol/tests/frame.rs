@@ -75,10 +75,7 @@ proptest! {
 /// A liar's frame and an honest one come to the same verdict.
 fn refused(plan: &Plan, reason: ShapeError) {
     assert_eq!(frame::encode(plan), Err(FrameError::Shape(reason)));
-    assert_eq!(
-        frame::decode(&unchecked_frame(plan)),
-        Err(FrameError::Shape(reason))
-    );
+    assert_eq!(frame::decode(&unchecked_frame(plan)), Err(FrameError::Shape(reason)));
 }
 
 fn accepted(plan: &Plan) {
@@ -87,10 +84,7 @@ fn accepted(plan: &Plan) {
 }
 
 fn directory(number: usize) -> Image {
-    Image {
-        descriptor: descriptor(number),
-        content: Content::Directory,
-    }
+    Image { descriptor: descriptor(number), content: Content::Directory }
 }
 
 fn descriptor(number: usize) -> Descriptor {
@@ -115,39 +109,23 @@ fn what_does_not_begin_with_the_magic_is_no_frame() {
 
 #[test]
 fn layers_are_bounded() {
-    let with = |count: usize| Plan {
-        layers: (1..=count).map(directory).collect(),
-        ..plain()
-    };
+    let with = |count: usize| Plan { layers: (1..=count).map(directory).collect(), ..plain() };
     accepted(&with(LAYERS_MAX));
     refused(&with(LAYERS_MAX + 1), ShapeError::TooMany);
 }
 
 #[test]
 fn mounts_are_bounded() {
-    let with = |count: usize| Plan {
-        mounts: (1..=count).map(user_bind).collect(),
-        ..plain()
-    };
+    let with = |count: usize| Plan { mounts: (1..=count).map(user_bind).collect(), ..plain() };
     accepted(&with(MOUNTS_MAX));
     refused(&with(MOUNTS_MAX + 1), ShapeError::TooMany);
 }
 
 #[test]
 fn an_account_file_is_named_at_most_once() {
-    let with = |account_files| Plan {
-        account_files,
-        ..plain()
-    };
-    accepted(&with(vec![
-        AccountFile::Hostname,
-        AccountFile::Passwd,
-        AccountFile::Group,
-    ]));
-    refused(
-        &with(vec![AccountFile::Passwd, AccountFile::Group, AccountFile::Passwd]),
-        ShapeError::TooMany,
-    );
+    let with = |account_files| Plan { account_files, ..plain() };
+    accepted(&with(vec![AccountFile::Hostname, AccountFile::Passwd, AccountFile::Group]));
+    refused(&with(vec![AccountFile::Passwd, AccountFile::Group, AccountFile::Passwd]), ShapeError::TooMany);
 }
 
 #[test]
@@ -157,14 +135,8 @@ fn a_frame_is_bounded_when_it_is_made_and_when_it_is_read() {
     let plan = Plan { mounts, ..plain() };
     assert_eq!(frame::encode(&plan), Err(FrameError::TooLong));
     assert_eq!(frame::decode(&unchecked_frame(&plan)), Err(FrameError::TooLong));
-    assert_eq!(
-        frame::decode(&vec![0; FRAME_BYTES_MAX + 1]),
-        Err(FrameError::TooLong)
-    );
-    assert_eq!(
-        frame::decode(&frame_around(&vec![0xff; BODY_BYTES_MAX])),
-        Err(FrameError::Body)
-    );
+    assert_eq!(frame::decode(&vec![0; FRAME_BYTES_MAX + 1]), Err(FrameError::TooLong));
+    assert_eq!(frame::decode(&frame_around(&vec![0xff; BODY_BYTES_MAX])), Err(FrameError::Body));
 }
 
 #[test]
@@ -192,10 +164,8 @@ fn a_word_that_is_not_in_the_plan_is_refused() {
 
 #[test]
 fn descriptors_are_used_once_each_and_without_a_gap() {
-    let with = |numbers: &[usize]| Plan {
-        mounts: numbers.iter().copied().map(user_bind).collect(),
-        ..plain()
-    };
+    let with =
+        |numbers: &[usize]| Plan { mounts: numbers.iter().copied().map(user_bind).collect(), ..plain() };
     accepted(&with(&[2, 1, 3]));
     for numbers in [&[0][..], &[1, 1], &[2], &[1, 3], &[65535]] {
         refused(&with(numbers), ShapeError::Descriptors);
@@ -206,25 +176,12 @@ fn descriptors_are_used_once_each_and_without_a_gap() {
 fn a_window_is_not_empty_and_ends_at_a_file_offset() {
     let with = |offset, size| {
         let content = Content::Ext3(Window { offset, size });
-        Plan {
-            root: Image {
-                descriptor: Descriptor(0),
-                content,
-            },
-            ..plain()
-        }
+        Plan { root: Image { descriptor: Descriptor(0), content }, ..plain() }
     };
     let end = i64::MAX as u64;
     accepted(&with(0, end));
     accepted(&with(end - 1, 1));
-    for (offset, size) in [
-        (0, 0),
-        (end, 1),
-        (1, end),
-        (u64::MAX, 1),
-        (1, u64::MAX),
-        (u64::MAX, u64::MAX),
-    ] {
+    for (offset, size) in [(0, 0), (end, 1), (1, end), (u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX)] {
         refused(&with(offset, size), ShapeError::Window);
     }
 }
@@ -232,52 +189,16 @@ fn a_window_is_not_empty_and_ends_at_a_file_offset() {
 #[test]
 fn what_excludes_each_other_is_refused() {
     let window = Window { offset: 0, size: 1 };
-    let squashfs = |number| Image {
-        descriptor: descriptor(number),
-        content: Content::Squashfs(window),
-    };
-    let written = Mount::Data {
-        image: squashfs(1),
-        within: None,
-        destination: path("/d"),
-        writable: true,
-    };
-    let layers_under_root = Plan {
-        root: directory(0),
-        layers: vec![directory(1)],
-        writable: Writable::Root,
-        ..plain()
-    };
+    let squashfs = |number| Image { descriptor: descriptor(number), content: Content::Squashfs(window) };
+    let written = Mount::Data { image: squashfs(1), within: None, destination: path("/d"), writable: true };
+    let layers_under_root =
+        Plan { root: directory(0), layers: vec![directory(1)], writable: Writable::Root, ..plain() };
     let contradictions = [
-        (
-            "a writable squashfs root",
-            Plan {
-                writable: Writable::Root,
-                ..plain()
-            },
-        ),
+        ("a writable squashfs root", Plan { writable: Writable::Root, ..plain() }),
         ("a writable root under layers", layers_under_root),
-        (
-            "a writable squashfs overlay",
-            Plan {
-                writable: Writable::Overlay(squashfs(1)),
-                ..plain()
-            },
-        ),
-        (
-            "a written squashfs data image",
-            Plan {
-                mounts: vec![written],
-                ..plain()
-            },
-        ),
-        (
-            "a host name of the host",
-            Plan {
-                hostname: Hostname::new("h".into()).ok(),
-                ..plain()
-            },
-        ),
+        ("a writable squashfs overlay", Plan { writable: Writable::Overlay(squashfs(1)), ..plain() }),
+        ("a written squashfs data image", Plan { mounts: vec![written], ..plain() }),
+        ("a host name of the host", Plan { hostname: Hostname::new("h".into()).ok(), ..plain() }),
     ];
     for (what, plan) in contradictions {
         println!("{what}");
@@ -288,73 +209,33 @@ fn what_excludes_each_other_is_refused() {
 /// A frame whose `from` was overwritten with as many bytes.
 fn overwritten(plan: &Plan, from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = frame::encode(plan).unwrap();
-    let at = bytes
-        .windows(from.len())
-        .position(|window| window == from)
-        .expect("it is in there");
+    let at = bytes.windows(from.len()).position(|window| window == from).expect("it is in there");
     bytes[at..at + from.len()].copy_from_slice(to);
     bytes
 }
 
 #[test]
 fn a_decoded_path_keeps_the_rules_of_a_path() {
-    let plan = Plan {
-        mounts: vec![Mount::SiteBind(path("/aaa/bb"))],
-        ..plain()
-    };
+    let plan = Plan { mounts: vec![Mount::SiteBind(path("/aaa/bb"))], ..plain() };
     assert!(frame::decode(&overwritten(&plan, b"/aaa/bb", b"/aaa/cc")).is_ok());
-    for bad in [
-        b"/aaa/..",
-        b"/../bbb",
-        b"//aa/bb",
-        b"/aaa/b\0",
-        b"/aaabb/",
-        b"aaaa/bb",
-        b"/aa/./b",
-    ] {
-        assert_eq!(
-            frame::decode(&overwritten(&plan, b"/aaa/bb", bad)),
-            Err(FrameError::Body),
-            "{bad:?}"
-        );
+    for bad in [b"/aaa/..", b"/../bbb", b"//aa/bb", b"/aaa/b\0", b"/aaabb/", b"aaaa/bb", b"/aa/./b"] {
+        assert_eq!(frame::decode(&overwritten(&plan, b"/aaa/bb", bad)), Err(FrameError::Body), "{bad:?}");
     }
 }
 
 #[test]
 fn a_decoded_host_name_keeps_the_rules_of_a_host_name() {
     let hostname = Hostname::new("node-1".into()).ok();
-    let plan = Plan {
-        hostname,
-        namespaces: Namespaces {
-            uts: true,
-            ..Namespaces::default()
-        },
-        ..plain()
-    };
-    for bad in [
-        b"-ode-1",
-        b".ode-1",
-        b"node 1",
-        b"node/1",
-        b"node\n1",
-        b"node\xff1",
-    ] {
-        assert_eq!(
-            frame::decode(&overwritten(&plan, b"node-1", bad)),
-            Err(FrameError::Body),
-            "{bad:?}"
-        );
+    let plan = Plan { hostname, namespaces: Namespaces { uts: true, ..Namespaces::default() }, ..plain() };
+    for bad in [b"-ode-1", b".ode-1", b"node 1", b"node/1", b"node\n1", b"node\xff1"] {
+        assert_eq!(frame::decode(&overwritten(&plan, b"node-1", bad)), Err(FrameError::Body), "{bad:?}");
     }
 }
 
 #[test]
 fn every_reason_to_refuse_has_words_of_its_own() {
-    let shapes = [
-        ShapeError::TooMany,
-        ShapeError::Descriptors,
-        ShapeError::Window,
-        ShapeError::Contradiction,
-    ];
+    let shapes =
+        [ShapeError::TooMany, ShapeError::Descriptors, ShapeError::Window, ShapeError::Contradiction];
     let others = [
         FrameError::Truncated,
         FrameError::TrailingBytes,
@@ -363,11 +244,8 @@ fn every_reason_to_refuse_has_words_of_its_own() {
         FrameError::TooLong,
         FrameError::Body,
     ];
-    let mut texts: Vec<_> = others
-        .into_iter()
-        .chain(shapes.map(FrameError::Shape))
-        .map(|error| error.to_string())
-        .collect();
+    let mut texts: Vec<_> =
+        others.into_iter().chain(shapes.map(FrameError::Shape)).map(|error| error.to_string()).collect();
     assert!(texts.iter().any(|text| text.contains("version 7")));
     let count = texts.len();
     texts.sort();

@@ -10,15 +10,7 @@ fn path(bytes: impl Into<Vec<u8>>) -> Result<ContainerPath, PathError> {
 
 /// A path of this many bytes, of components no longer than allowed.
 fn long(bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|n| {
-            if n % (COMPONENT_BYTES_MAX + 1) == 0 {
-                b'/'
-            } else {
-                b'x'
-            }
-        })
-        .collect()
+    (0..bytes).map(|n| if n % (COMPONENT_BYTES_MAX + 1) == 0 { b'/' } else { b'x' }).collect()
 }
 
 #[test]
@@ -30,9 +22,7 @@ fn a_path_is_absolute_and_below_the_root() {
 
 #[test]
 fn a_path_has_one_spelling() {
-    for bad in [
-        "//", "/a/", "//a", "/a//b", "/.", "/..", "/a/../b", "/./a", "/a/.", "/a\0b",
-    ] {
+    for bad in ["//", "/a/", "//a", "/a//b", "/.", "/..", "/a/../b", "/./a", "/a/.", "/a\0b"] {
         assert_eq!(path(bad), Err(PathError::NotCanonical), "{bad:?}");
     }
     for good in ["/a", "/...", "/.a", "/a..", "/a b", "/a,b=c:d\\\"'\n"] {
@@ -61,10 +51,7 @@ fn the_number_of_components_is_bounded() {
 
 #[test]
 fn a_path_is_shown_on_one_line_of_plain_text() {
-    assert_eq!(
-        path("/a\n\x1b[31m\"\u{e9}").unwrap().to_string(),
-        "/a\\n\\x1b[31m\\\"\\xc3\\xa9"
-    );
+    assert_eq!(path("/a\n\x1b[31m\"\u{e9}").unwrap().to_string(), "/a\\n\\x1b[31m\\\"\\xc3\\xa9");
 }
 
 #[test]

@@ -15,20 +15,10 @@ pub struct Caller {
 impl Caller {
     /// The caller, and proof that this process holds the privilege it needs: effective and saved uid 0.
     pub fn identify() -> Result<Self, (Self, Refusal)> {
-        let unknown = Self {
-            uid: Uid::current(),
-            gid: Gid::current(),
-        };
-        let ids = getresuid()
-            .step("reading user ids")
-            .map_err(|refusal| (unknown, refusal))?;
-        let groups = getresgid()
-            .step("reading group ids")
-            .map_err(|refusal| (unknown, refusal))?;
-        let caller = Self {
-            uid: ids.real,
-            gid: groups.real,
-        };
+        let unknown = Self { uid: Uid::current(), gid: Gid::current() };
+        let ids = getresuid().step("reading user ids").map_err(|refusal| (unknown, refusal))?;
+        let groups = getresgid().step("reading group ids").map_err(|refusal| (unknown, refusal))?;
+        let caller = Self { uid: ids.real, gid: groups.real };
         if ids.effective.is_root() && ids.saved.is_root() {
             return Ok(caller);
         }

@@ -55,12 +55,7 @@ fn empty_bounding_set() -> Result<(), Refusal> {
 
 /// Whether this process has no capability in any set, and none to gain.
 fn has_no_capability() -> Result<bool, Refusal> {
-    for set in [
-        CapSet::Effective,
-        CapSet::Permitted,
-        CapSet::Inheritable,
-        CapSet::Ambient,
-    ] {
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient] {
         if !caps::read(None, set).step("reading a capability set")?.is_empty() {
             return Ok(false);
         }

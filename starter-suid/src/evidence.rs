@@ -56,9 +56,7 @@ impl Evidence {
     pub fn gather(plan: &Plan) -> Result<Self, Refusal> {
         let count = i32::try_from(plan.descriptor_count()).unwrap_or(i32::MAX - SOURCE_FD_FIRST);
         sys::close_range(SOURCE_FD_FIRST.saturating_add(count), false)?;
-        let fds = (0..count)
-            .map(|n| sys::adopt(SOURCE_FD_FIRST + n))
-            .collect::<Result<Vec<_>, _>>()?;
+        let fds = (0..count).map(|n| sys::adopt(SOURCE_FD_FIRST + n)).collect::<Result<Vec<_>, _>>()?;
         let mut contents = vec![None; fds.len()];
         for image in plan.images() {
             if let Some(content) = contents.get_mut(usize::from(image.descriptor.0)) {
@@ -66,13 +64,7 @@ impl Evidence {
             }
         }
         let look = |(fd, content)| look(&fd, content).map(|facts| Source { fd, facts });
-        Ok(Self {
-            sources: fds
-                .into_iter()
-                .zip(contents)
-                .map(look)
-                .collect::<Result<_, _>>()?,
-        })
+        Ok(Self { sources: fds.into_iter().zip(contents).map(look).collect::<Result<_, _>>()? })
     }
 
     /// The sources, in the order of the numbers.
@@ -111,17 +103,11 @@ fn look(fd: &OwnedFd, content: Option<Content>) -> Result<Facts, Refusal> {
         uid: stat.st_uid,
         gid: stat.st_gid,
         links: stat.st_nlink,
-        file_system: u64::try_from(
-            rustix::fs::fstatfs(fd)
-                .step("looking at a source's file system")?
-                .f_type,
-        )
-        .unwrap_or(u64::MAX),
+        file_system: u64::try_from(rustix::fs::fstatfs(fd).step("looking at a source's file system")?.f_type)
+            .unwrap_or(u64::MAX),
         identity: (stat.st_dev, stat.st_ino),
         place: place(fd, statx.stx_mnt_id, stat.st_ino),
-        mount_root: statx
-            .stx_attributes
-            .contains(rustix::fs::StatxAttributes::MOUNT_ROOT),
+        mount_root: statx.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT),
         in_sif: window.is_some() && superblock::starts_as_sif(fd),
         superblock: window.and_then(|window| superblock::read(fd, window)),
     })
@@ -133,20 +119,11 @@ fn place(fd: &OwnedFd, mount: u64, inode: u64) -> Option<Vec<u8>> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let path = rustix::fs::readlink(link, Vec::new()).ok()?;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let again = rustix::fs::openat2(
-        CWD,
-        path.as_c_str(),
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
-    )
-    .ok()?;
-    let found = rustix::fs::statx(
-        again.as_fd(),
-        c"",
-        AtFlags::EMPTY_PATH,
-        StatxFlags::MNT_ID | StatxFlags::INO,
-    )
-    .ok()?;
+    let again =
+        rustix::fs::openat2(CWD, path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .ok()?;
+    let found =
+        rustix::fs::statx(again.as_fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID | StatxFlags::INO)
+            .ok()?;
     (found.stx_mnt_id == mount && found.stx_ino == inode).then(|| path.into_bytes())
 }

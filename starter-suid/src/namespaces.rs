@@ -90,11 +90,7 @@ pub fn prepare(permit: &Permit, evidence: Evidence) -> Result<Materials, Refusal
             }
         }
     }
-    Ok(Materials {
-        sources,
-        host_trees,
-        device_nodes,
-    })
+    Ok(Materials { sources, host_trees, device_nodes })
 }
 
 /// For each source number: nothing for an image file, else the flags of its clone and whether it is recursive.
@@ -111,16 +107,10 @@ fn source_attributes(plan: &Plan) -> Vec<Option<(u64, bool)>> {
             Writable::Overlay(upper) => image == upper,
             Writable::Nothing | Writable::Tmpfs => false,
         };
-        set(
-            image.descriptor,
-            (NOSUID_NODEV | if written { 0 } else { READ_ONLY }, false),
-        );
+        set(image.descriptor, (NOSUID_NODEV | if written { 0 } else { READ_ONLY }, false));
     }
     for bind in plan.binds() {
-        set(
-            bind.descriptor,
-            (NOSUID_NODEV | if bind.read_only { READ_ONLY } else { 0 }, true),
-        );
+        set(bind.descriptor, (NOSUID_NODEV | if bind.read_only { READ_ONLY } else { 0 }, true));
     }
     attributes
 }
@@ -149,23 +139,12 @@ fn clone(
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     let tree = open_tree(at, path, flags).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
-    sys::set_mount_attributes(
-        &tree,
-        MountAttributes {
-            set,
-            propagation: propagation(orders),
-            recursive,
-        },
-    )?;
+    sys::set_mount_attributes(&tree, MountAttributes { set, propagation: propagation(orders), recursive })?;
     Ok(tree)
 }
 
 fn propagation(orders: &Orders) -> u64 {
-    if orders.slave {
-        libc::MS_SLAVE
-    } else {
-        libc::MS_PRIVATE
-    }
+    if orders.slave { libc::MS_SLAVE } else { libc::MS_PRIVATE }
 }
 
 /// Leaves the host's namespaces. Nothing mounted from here on is seen by the host.
@@ -183,11 +162,7 @@ pub fn enter(permit: &Permit) -> Result<(), Refusal> {
         rustix::fs::Mode::empty(),
     )
     .step("opening /")?;
-    let change = MountAttributes {
-        set: 0,
-        propagation: propagation(&permit.orders),
-        recursive: true,
-    };
+    let change = MountAttributes { set: 0, propagation: propagation(&permit.orders), recursive: true };
     sys::set_mount_attributes(&root, change).step("cutting the mounts off from the host's")?;
     if let Some(hostname) = &permit.plan.hostname {
         nix::unistd::sethostname(hostname.as_str()).step("setting the host name")?;

@@ -105,12 +105,7 @@ pub fn judge(
     plan: Plan,
     facts: &[&Facts],
 ) -> Result<Permit, Refusal> {
-    let court = Court {
-        caller,
-        site,
-        limits,
-        facts,
-    };
+    let court = Court { caller, site, limits, facts };
     court.workflow(&plan)?;
     court.overlay(&plan)?;
     for (image, role) in roles(&plan) {
@@ -130,11 +125,7 @@ pub fn judge(
         site_binds,
     };
     let description = describe(&plan, facts);
-    Ok(Permit {
-        plan,
-        orders,
-        description,
-    })
+    Ok(Permit { plan, orders, description })
 }
 
 /// What an image is for, which decides what must be true of its descriptor.
@@ -146,16 +137,8 @@ enum Role {
 }
 
 fn roles(plan: &Plan) -> impl Iterator<Item = (&Image, Role)> {
-    let root = (
-        &plan.root,
-        Role::Root {
-            writable: plan.writable == Writable::Root,
-        },
-    );
-    let layers = plan
-        .layers
-        .iter()
-        .map(|image| (image, Role::Overlay { writable: false }));
+    let root = (&plan.root, Role::Root { writable: plan.writable == Writable::Root });
+    let layers = plan.layers.iter().map(|image| (image, Role::Overlay { writable: false }));
     let upper = match &plan.writable {
         Writable::Overlay(image) => Some((image, Role::Overlay { writable: true })),
         _ => None,
@@ -188,10 +171,7 @@ fn describe(plan: &Plan, facts: &[&Facts]) -> String {
         Writable::Overlay(overlay) => format!("overlay={}", image(overlay)),
     };
     let (layers, mounts) = (plan.layers.len(), plan.mounts.len());
-    format!(
-        "root={} writable={writable} layers={layers} mounts={mounts}",
-        image(&plan.root)
-    )
+    format!("root={} writable={writable} layers={layers} mounts={mounts}", image(&plan.root))
 }
 
 fn overlay_allowed(site: &Settings) -> bool {
@@ -221,33 +201,17 @@ struct Court<'a> {
 impl Court<'_> {
     fn workflow(&self, plan: &Plan) -> Result<(), Refusal> {
         if !self.caller.is_root() {
-            require(
-                &self.site.allow_setuid,
-                "allow setuid",
-                "suid workflow disabled by administrator",
-            )?;
+            require(&self.site.allow_setuid, "allow setuid", "suid workflow disabled by administrator")?;
         }
         let namespaces = plan.namespaces;
         if namespaces.pid {
-            require(
-                &self.site.allow_pid_ns,
-                "allow pid ns",
-                "a PID namespace is not allowed",
-            )?;
+            require(&self.site.allow_pid_ns, "allow pid ns", "a PID namespace is not allowed")?;
         }
         if namespaces.ipc {
-            require(
-                &self.site.allow_ipc_ns,
-                "allow ipc ns",
-                "an IPC namespace is not allowed",
-            )?;
+            require(&self.site.allow_ipc_ns, "allow ipc ns", "an IPC namespace is not allowed")?;
         }
         if namespaces.uts {
-            require(
-                &self.site.allow_uts_ns,
-                "allow uts ns",
-                "a UTS namespace is not allowed",
-            )?;
+            require(&self.site.allow_uts_ns, "allow uts ns", "a UTS namespace is not allowed")?;
         }
         Ok(())
     }
@@ -273,20 +237,14 @@ impl Court<'_> {
     fn image(&self, image: &Image, role: Role) -> Result<(), Refusal> {
         let facts = self.facts_of(image.descriptor)?;
         if PSEUDO_FILE_SYSTEMS.contains(&facts.file_system) {
-            return Err(Refusal::new(
-                "an image cannot be a file of the kernel's own file systems",
-            ));
+            return Err(Refusal::new("an image cannot be a file of the kernel's own file systems"));
         }
         match image.content {
             Content::Directory => self.directory(facts, role)?,
             Content::Squashfs(window) => self.squashfs(facts, window)?,
             Content::Ext3(window) => self.ext3(facts, window, role)?,
         }
-        if self.caller.is_root() {
-            Ok(())
-        } else {
-            self.limits(facts)
-        }
+        if self.caller.is_root() { Ok(()) } else { self.limits(facts) }
     }
 
     fn directory(&self, facts: &Facts, role: Role) -> Result<(), Refusal> {
@@ -298,13 +256,11 @@ impl Court<'_> {
         match role {
             Role::Root { .. } => Ok(()),
             Role::Overlay { .. } if self.caller.is_root() => Ok(()),
-            Role::Overlay { .. } => Err(Refusal::new(
-                "only root user can use sandbox as overlay in setuid mode",
-            )
-            .hint("use an overlay image instead: 'overlay create' makes one")),
-            Role::Data { .. } => Err(Refusal::new(
-                "a data image must be a file; bind a directory instead",
-            )),
+            Role::Overlay { .. } => {
+                Err(Refusal::new("only root user can use sandbox as overlay in setuid mode")
+                    .hint("use an overlay image instead: 'overlay create' makes one"))
+            }
+            Role::Data { .. } => Err(Refusal::new("a data image must be a file; bind a directory instead")),
         }
     }
 
@@ -317,34 +273,19 @@ impl Court<'_> {
         )?;
         let (allowed, directive, line) = self.site.kernel_squashfs();
         if !allowed && !self.caller.is_root() {
-            return Err(Refusal::by_site(
-                "squashfs image mounts are not authorized",
-                directive,
-                line,
-            ));
+            return Err(Refusal::by_site("squashfs image mounts are not authorized", directive, line));
         }
         match facts.superblock {
             Some(Superblock::Squashfs { bytes }) if bytes <= window.size => window_inside(facts, window),
-            _ => Err(Refusal::new(
-                "there is no squashfs where the plan says that one is",
-            )),
+            _ => Err(Refusal::new("there is no squashfs where the plan says that one is")),
         }
     }
 
     fn ext3(&self, facts: &Facts, window: Window, role: Role) -> Result<(), Refusal> {
-        self.container_type(
-            facts,
-            &self.site.allow_container_extfs,
-            "allow container extfs",
-            "extFS",
-        )?;
+        self.container_type(facts, &self.site.allow_container_extfs, "allow container extfs", "extFS")?;
         let (allowed, directive, line) = self.site.kernel_extfs();
         if !allowed && !self.caller.is_root() {
-            return Err(Refusal::by_site(
-                "ext3 image mounts are not authorized",
-                directive,
-                line,
-            ));
+            return Err(Refusal::by_site("ext3 image mounts are not authorized", directive, line));
         }
         let (Role::Root { writable } | Role::Overlay { writable } | Role::Data { writable }) = role;
         if writable && !facts.writable {
@@ -365,9 +306,7 @@ impl Court<'_> {
         name: &str,
     ) -> Result<(), Refusal> {
         if facts.kind != FileType::RegularFile || !facts.readable {
-            return Err(Refusal::new(
-                "an image must be a regular file, opened for reading",
-            ));
+            return Err(Refusal::new("an image must be a regular file, opened for reading"));
         }
         let (setting, directive, name) = if facts.in_sif {
             (&self.site.allow_container_sif, "allow container sif", "SIF")
@@ -382,11 +321,7 @@ impl Court<'_> {
     }
 
     fn limits(&self, facts: &Facts) -> Result<(), Refusal> {
-        let Limits {
-            owners,
-            groups,
-            paths,
-        } = self.limits;
+        let Limits { owners, groups, paths } = self.limits;
         let Some((directive, line)) = self.first_limit() else {
             return Ok(());
         };
@@ -397,28 +332,16 @@ impl Court<'_> {
         let refuse = |text, directive, line| Err(Refusal::by_site(text, directive, line));
         if !owners.is_empty() && !owners.contains(&facts.uid) {
             let text = "singularity image is not owned by required user(s)";
-            return refuse(
-                text,
-                "limit container owners",
-                line_of(&self.site.limit_container_owners),
-            );
+            return refuse(text, "limit container owners", line_of(&self.site.limit_container_owners));
         }
         if !groups.is_empty() && !groups.contains(&facts.gid) {
             let text = "singularity image is not owned by required group(s)";
-            return refuse(
-                text,
-                "limit container groups",
-                line_of(&self.site.limit_container_groups),
-            );
+            return refuse(text, "limit container groups", line_of(&self.site.limit_container_groups));
         }
         let inside = |limit: &Vec<u8>| facts.place.as_ref().is_some_and(|place| is_below(place, limit));
         if !paths.is_empty() && !paths.iter().any(inside) {
             let text = "singularity image is not in an allowed configured path";
-            return refuse(
-                text,
-                "limit container paths",
-                line_of(&self.site.limit_container_paths),
-            );
+            return refuse(text, "limit container paths", line_of(&self.site.limit_container_paths));
         }
         Ok(())
     }
@@ -466,33 +389,21 @@ impl Court<'_> {
         let setting = &self.site.mount_dev;
         match (setting.value, dev) {
             (MountDev::Yes, _) | (MountDev::Minimal, Dev::Minimal { .. }) => Ok(()),
-            (MountDev::Minimal, Dev::Host) => Err(Refusal::by_site(
-                "only a minimal /dev is mounted here",
-                "mount dev",
-                setting.line,
-            )),
-            (MountDev::No, _) => Err(Refusal::by_site(
-                "/dev is not mounted here",
-                "mount dev",
-                setting.line,
-            )),
+            (MountDev::Minimal, Dev::Host) => {
+                Err(Refusal::by_site("only a minimal /dev is mounted here", "mount dev", setting.line))
+            }
+            (MountDev::No, _) => Err(Refusal::by_site("/dev is not mounted here", "mount dev", setting.line)),
         }
     }
 
     fn site_bind(&self, destination: &ContainerPath) -> Result<Vec<u8>, Refusal> {
-        let lines = self
-            .site
-            .bind_path
-            .iter()
-            .map(|entry| config::bind_path_parts(&entry.value));
+        let lines = self.site.bind_path.iter().map(|entry| config::bind_path_parts(&entry.value));
         lines
             .into_iter()
             .find(|(_, there)| there.as_bytes() == destination.as_bytes())
             .map(|(source, _)| source.as_bytes().to_vec())
             .ok_or_else(|| {
-                Refusal::new(format!(
-                    "no 'bind path' line of the site has the destination {destination}"
-                ))
+                Refusal::new(format!("no 'bind path' line of the site has the destination {destination}"))
             })
     }
 
@@ -505,19 +416,12 @@ impl Court<'_> {
     }
 
     fn hostfs(&self, bind: &Bind) -> Result<(), Refusal> {
-        require(
-            &self.site.mount_hostfs,
-            "mount hostfs",
-            "the host's file systems are not mounted here",
-        )?;
+        require(&self.site.mount_hostfs, "mount hostfs", "the host's file systems are not mounted here")?;
         let facts = self.facts_of(bind.descriptor)?;
         if facts.mount_root && is_at_destination(facts, bind) {
             return Ok(());
         }
-        Err(Refusal::new(format!(
-            "{} is not a mount point of the host",
-            bind.destination
-        )))
+        Err(Refusal::new(format!("{} is not a mount point of the host", bind.destination)))
     }
 
     /// The empty directories of a contained run follow the directives of what they stand in for; any other place is
@@ -549,16 +453,12 @@ impl Court<'_> {
     fn account_files(&self, plan: &Plan) -> Result<(), Refusal> {
         for file in &plan.account_files {
             match file {
-                AccountFile::Passwd => require(
-                    &self.site.config_passwd,
-                    "config passwd",
-                    "passwd is not changed here",
-                )?,
-                AccountFile::Group => require(
-                    &self.site.config_group,
-                    "config group",
-                    "group is not changed here",
-                )?,
+                AccountFile::Passwd => {
+                    require(&self.site.config_passwd, "config passwd", "passwd is not changed here")?
+                }
+                AccountFile::Group => {
+                    require(&self.site.config_group, "config group", "group is not changed here")?
+                }
                 AccountFile::Hostname => {}
             }
         }
@@ -572,11 +472,7 @@ impl Court<'_> {
 }
 
 fn require(setting: &Setting<bool>, directive: &str, text: &str) -> Result<(), Refusal> {
-    if setting.value {
-        Ok(())
-    } else {
-        Err(Refusal::by_site(text, directive, setting.line))
-    }
+    if setting.value { Ok(()) } else { Err(Refusal::by_site(text, directive, setting.line)) }
 }
 
 fn line_of<T>(entries: &[Setting<T>]) -> Option<u32> {
@@ -586,9 +482,7 @@ fn line_of<T>(entries: &[Setting<T>]) -> Option<u32> {
 fn window_inside(facts: &Facts, window: Window) -> Result<(), Refusal> {
     match window.offset.checked_add(window.size) {
         Some(end) if end <= facts.size => Ok(()),
-        _ => Err(Refusal::new(
-            "the plan names a part of an image that lies outside its file",
-        )),
+        _ => Err(Refusal::new("the plan names a part of an image that lies outside its file")),
     }
 }
 
@@ -598,10 +492,7 @@ fn is_at_destination(facts: &Facts, bind: &Bind) -> bool {
 
 /// Whether `path` is `folder` or below it, component by component. Both come from the kernel: absolute, canonical.
 pub fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    folder == b"/"
-        || path
-            .strip_prefix(folder)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    folder == b"/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 #[cfg(test)]

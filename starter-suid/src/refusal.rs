@@ -20,20 +20,14 @@ pub struct Refusal {
 impl Refusal {
     /// The caller asked for something that cannot be.
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            hint: None,
-        }
+        Self { text: text.into(), hint: None }
     }
 
     /// The site said no: `text`, and the line of the configuration that says so, if one was written.
     pub fn by_site(text: &str, directive: &str, line: Option<u32>) -> Self {
         let written = line.map_or_else(|| "default".to_owned(), |line| format!("line {line}"));
-        Self::new(format!(
-            "{text} ('{directive}', {} {written})",
-            crate::site_config::path()
-        ))
-        .hint("only the administrator of this site can change that")
+        Self::new(format!("{text} ('{directive}', {} {written})", crate::site_config::path()))
+            .hint("only the administrator of this site can change that")
     }
 
     /// Something did not work: `doing` reads like "attaching a loop device".
@@ -61,20 +55,13 @@ impl Refusal {
 
     /// The text and, on a second line, the hint: how a refusal travels from the mounter.
     pub fn to_lines(&self) -> String {
-        [Some(self.text.as_str()), self.hint.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join("\n")
+        [Some(self.text.as_str()), self.hint.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     /// The other way round.
     pub fn from_lines(lines: Vec<String>) -> Self {
         let mut lines = lines.into_iter();
-        Self {
-            text: lines.next().unwrap_or_default(),
-            hint: lines.next(),
-        }
+        Self { text: lines.next().unwrap_or_default(), hint: lines.next() }
     }
 
     /// Gives up root, says why, and ends the process. Nothing is written while privileged: standard error is a

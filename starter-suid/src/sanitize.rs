@@ -33,21 +33,15 @@ pub fn lift_deadline() {
 
 /// Refuses to work in a user namespace that somebody made: root there is not root here.
 pub fn require_initial_user_namespace() -> Result<(), Refusal> {
-    let proc = rustix::fs::openat(
-        CWD,
-        "/proc",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        RMode::empty(),
-    )
-    .step("opening /proc")?;
+    let proc =
+        rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, RMode::empty())
+            .step("opening /proc")?;
     let kind = rustix::fs::fstatfs(&proc).step("looking at /proc")?.f_type;
     let inode = rustix::fs::statat(&proc, "self/ns/user", rustix::fs::AtFlags::empty())
         .step("looking at the user namespace")?
         .st_ino;
     if kind != rustix::fs::PROC_SUPER_MAGIC || inode != INITIAL_USER_NAMESPACE {
-        return Err(Refusal::new(
-            "the setuid starter does not work inside a user namespace",
-        ));
+        return Err(Refusal::new("the setuid starter does not work inside a user namespace"));
     }
     Ok(())
 }

@@ -45,27 +45,12 @@ fn load_from(path: &str) -> Result<Settings, Refusal> {
 /// The lists of `limit container …`, ready to be compared: names as numbers, directories as the kernel names them.
 pub fn limits(site: &Settings) -> Result<Limits, Refusal> {
     let ids = |entries: &[Setting<String>], directive, accounts| {
-        numeric_ids(
-            entries.iter().map(|entry| (entry.value.as_str(), entry.line)),
-            directive,
-            accounts,
-        )
+        numeric_ids(entries.iter().map(|entry| (entry.value.as_str(), entry.line)), directive, accounts)
     };
-    let paths = site
-        .limit_container_paths
-        .iter()
-        .map(|entry| canonical(entry.value.as_str()));
+    let paths = site.limit_container_paths.iter().map(|entry| canonical(entry.value.as_str()));
     Ok(Limits {
-        owners: ids(
-            &site.limit_container_owners,
-            "limit container owners",
-            "/etc/passwd",
-        )?,
-        groups: ids(
-            &site.limit_container_groups,
-            "limit container groups",
-            "/etc/group",
-        )?,
+        owners: ids(&site.limit_container_owners, "limit container owners", "/etc/passwd")?,
+        groups: ids(&site.limit_container_groups, "limit container groups", "/etc/group")?,
         paths: paths.collect::<Result<_, _>>()?,
     })
 }
@@ -76,9 +61,7 @@ fn canonical(folder: &str) -> Result<Vec<u8>, Refusal> {
     match rustix::fs::openat(CWD, folder, flags, Mode::empty()) {
         Ok(fd) => {
             let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-            Ok(rustix::fs::readlink(link, Vec::new())
-                .step("naming a directory")?
-                .into_bytes())
+            Ok(rustix::fs::readlink(link, Vec::new()).step("naming a directory")?.into_bytes())
         }
         Err(_) => Ok(folder.as_bytes().to_vec()),
     }
@@ -125,20 +108,14 @@ fn read_trusted(path: &str) -> Result<Vec<u8>, Refusal> {
         rustix::fs::openat(CWD, path, flags, Mode::empty()).step(format!("opening {path}"))?;
     let stat = rustix::fs::fstat(&file).step(format!("looking at {path}"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
-        return Err(Refusal::new(format!(
-            "{path} must be a regular file with a single link"
-        )));
+        return Err(Refusal::new(format!("{path} must be a regular file with a single link")));
     }
     require_roots_own(path, &stat)?;
     let mut bytes = Vec::new();
-    let read = std::fs::File::from(file)
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes);
+    let read = std::fs::File::from(file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     match read {
         Ok(length) if length as u64 <= FILE_BYTES_MAX => Ok(bytes),
-        Ok(_) => Err(Refusal::new(format!(
-            "{path} is longer than {FILE_BYTES_MAX} bytes"
-        ))),
+        Ok(_) => Err(Refusal::new(format!("{path} is longer than {FILE_BYTES_MAX} bytes"))),
         Err(error) => Err(Refusal::new(format!("while reading {path}: {error}"))),
     }
 }
@@ -147,9 +124,7 @@ fn require_roots_own(path: &str, stat: &Stat) -> Result<(), Refusal> {
     if stat.st_uid == 0 && stat.st_mode & 0o022 == 0 {
         return Ok(());
     }
-    Err(Refusal::new(format!(
-        "{path} must be owned by root and not be writable by group or others"
-    )))
+    Err(Refusal::new(format!("{path} must be owned by root and not be writable by group or others")))
 }
 
 /// In a folder with the sticky bit nobody can replace what is root's, even where everybody can write.

@@ -63,9 +63,7 @@ fn squashfs(bytes: &[u8; SQUASHFS_BYTES]) -> Option<Superblock> {
     let compression = u16_at(bytes, 20)?;
     let version = (u16_at(bytes, 28)?, u16_at(bytes, 30)?);
     let known = bytes.starts_with(b"hsqs") && version == (4, 0) && (1..=6).contains(&compression);
-    known.then_some(Superblock::Squashfs {
-        bytes: u64_at(bytes, 40)?,
-    })
+    known.then_some(Superblock::Squashfs { bytes: u64_at(bytes, 40)? })
 }
 
 fn ext3(bytes: &[u8; EXT.1]) -> Option<Superblock> {
@@ -83,9 +81,7 @@ fn ext3(bytes: &[u8; EXT.1]) -> Option<Superblock> {
         return None;
     }
     let blocks = u64::from(u32_at(bytes, 4)?);
-    Some(Superblock::Ext3 {
-        bytes: blocks.checked_mul(1024 << log_block_size)?,
-    })
+    Some(Superblock::Ext3 { bytes: blocks.checked_mul(1024 << log_block_size)? })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

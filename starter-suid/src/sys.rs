@@ -27,17 +27,11 @@ pub fn default_signals() {
 
 /// Closes, or marks close-on-exec, every descriptor from `first` up.
 pub fn close_range(first: RawFd, cloexec_only: bool) -> Result<(), Refusal> {
-    let flags = if cloexec_only {
-        libc::CLOSE_RANGE_CLOEXEC
-    } else {
-        0
-    };
+    let flags = if cloexec_only { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
     // SAFETY: precondition: nobody owns a descriptor in the range when it is closed. At the start of the process
     // nothing is opened yet; before the hand-over every owner above `first` was given up on purpose.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
-    Errno::result(result)
-        .map(drop)
-        .step("closing inherited descriptors")
+    Errno::result(result).map(drop).step("closing inherited descriptors")
 }
 
 /// Takes ownership of an inherited descriptor.
@@ -54,9 +48,7 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Refusal> {
 pub fn place(fd: &OwnedFd, number: RawFd) -> Result<(), Refusal> {
     // SAFETY: precondition: no owner has `number`. Callers place descriptors below every number still owned.
     let placed = unsafe { libc::dup2(fd.as_raw_fd(), number) };
-    Errno::result(placed)
-        .map(drop)
-        .step("placing a descriptor for init")
+    Errno::result(placed).map(drop).step("placing a descriptor for init")
 }
 
 /// Both sides of a fork.
@@ -95,12 +87,8 @@ pub struct MountAttributes {
 
 /// Sets attributes of the mount `fd` is the root of, detached or not.
 pub fn set_mount_attributes(fd: impl AsFd, change: MountAttributes) -> Result<(), Errno> {
-    let attributes = libc::mount_attr {
-        attr_set: change.set,
-        attr_clr: 0,
-        propagation: change.propagation,
-        userns_fd: 0,
-    };
+    let attributes =
+        libc::mount_attr { attr_set: change.set, attr_clr: 0, propagation: change.propagation, userns_fd: 0 };
     let recursive = if change.recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: precondition: the pointers are valid for the sizes given: an empty C string, and a structure of the
     // size passed, both alive during the call.
@@ -178,17 +166,8 @@ pub fn loop_status(device: impl AsFd) -> Result<LoopStatus, Errno> {
     let mut info: loop_device::loop_info64 = unsafe { std::mem::zeroed() };
     // SAFETY: precondition: the pointer is to a whole `loop_info64` the kernel may write, alive during the call.
     unsafe { ioctls::get_status64(device.as_fd().as_raw_fd(), &raw mut info) }?;
-    let window = LoopWindow {
-        offset: info.lo_offset,
-        size: info.lo_sizelimit,
-        flags: info.lo_flags,
-    };
-    Ok(LoopStatus {
-        device: info.lo_device,
-        inode: info.lo_inode,
-        window,
-        tag: info.lo_file_name,
-    })
+    let window = LoopWindow { offset: info.lo_offset, size: info.lo_sizelimit, flags: info.lo_flags };
+    Ok(LoopStatus { device: info.lo_device, inode: info.lo_inode, window, tag: info.lo_file_name })
 }
 
 /// From here on ids and capabilities do not follow each other, and uid 0 by itself means nothing.

@@ -68,14 +68,7 @@ fn home(world: &World) -> PathBuf {
 
 fn compiled_floor(world: &World) -> PathBuf {
     let program = world.folder().join("floor");
-    let compiler = Command::new("cc")
-        .args(["-O2", "-static", "-o"])
-        .arg(&program)
-        .arg(FLOOR)
-        .status();
-    assert!(
-        compiler.is_ok_and(|status| status.success()),
-        "the floor can be compiled"
-    );
+    let compiler = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(FLOOR).status();
+    assert!(compiler.is_ok_and(|status| status.success()), "the floor can be compiled");
     program
 }

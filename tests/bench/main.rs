@@ -25,19 +25,16 @@ const STARTER_BYTES_MAX: u64 = 1 << 20;
 const ROUNDS: usize = 5;
 
 fn main() {
-    let repetitions = std::env::args().nth(1).map_or(REPETITIONS, |number| {
-        number.parse().expect("REPETITIONS is a number")
-    });
+    let repetitions = std::env::args()
+        .nth(1)
+        .map_or(REPETITIONS, |number| number.parse().expect("REPETITIONS is a number"));
     let world = World::new();
     let cases = cases::all(&world);
 
     println!(
         "wall time of `exec IMAGE true`, {repetitions} starts each, interleaved; milliseconds, median (least)"
     );
-    println!(
-        "{:28}{:>16}{:>16}{:>7}{:>8}{:>7}",
-        "", "floor", "lamina", "ratio", "(least)", "bar"
-    );
+    println!("{:28}{:>16}{:>16}{:>7}{:>8}{:>7}", "", "floor", "lamina", "ratio", "(least)", "bar");
     for case in &cases {
         compare(case, repetitions);
     }
@@ -55,16 +52,11 @@ fn main() {
 
 /// Floor and product in turns, so that both meet the same noise.
 fn compare(case: &Case, repetitions: usize) {
-    let (floor, product) = (
-        case.floor.clone().args(["true"]),
-        case.product.clone().args(["true"]),
-    );
+    let (floor, product) = (case.floor.clone().args(["true"]), case.product.clone().args(["true"]));
     let (floor, product) = in_turns(&floor, &product, repetitions);
     let ratio = floor.median_in(product.median);
     let bar = case.bar.map_or_else(String::new, |bar| format!("{bar:.2}"));
-    let verdict = case
-        .bar
-        .map_or("", |bar| if ratio <= bar { "pass" } else { "miss" });
+    let verdict = case.bar.map_or("", |bar| if ratio <= bar { "pass" } else { "miss" });
     println!(
         "{:28}{:>16}{:>16}{ratio:>7.2}{:>8.2}{bar:>7}  {verdict}",
         case.name,
@@ -92,10 +84,7 @@ fn same_mounts(case: &Case) {
     };
     let (floor, product) = (table(&case.floor), table(&case.product));
     if floor != product {
-        println!(
-            "{}: the floor makes other mounts, so its ratio says little",
-            case.name
-        );
+        println!("{}: the floor makes other mounts, so its ratio says little", case.name);
         for mount in product.iter().filter(|mount| !floor.contains(mount)) {
             println!("  only lamina: {mount}");
         }
@@ -108,11 +97,7 @@ fn same_mounts(case: &Case) {
 /// Mount point and file system of a line of the mount table.
 fn place_and_kind(line: &str) -> Option<String> {
     let (mount, file_system) = line.split_once(" - ")?;
-    Some(format!(
-        "{} {}",
-        mount.split(' ').nth(4)?,
-        file_system.split(' ').next()?
-    ))
+    Some(format!("{} {}", mount.split(' ').nth(4)?, file_system.split(' ').next()?))
 }
 
 /// Many starts at one moment. A start that fails panics, and says which.
@@ -124,9 +109,8 @@ fn in_parallel(case: &Case) {
         running.into_iter().for_each(start::Running::finish);
         begun.elapsed()
     };
-    let (floor, product): (Vec<Duration>, Vec<Duration>) = (0..ROUNDS)
-        .map(|_| (all_at_once(&case.floor), all_at_once(&case.product)))
-        .unzip();
+    let (floor, product): (Vec<Duration>, Vec<Duration>) =
+        (0..ROUNDS).map(|_| (all_at_once(&case.floor), all_at_once(&case.product))).unzip();
     let (floor, product) = (Times::of(floor), Times::of(product));
     println!(
         "\n{PARALLEL} starts of {} at once, all succeeded: floor {floor} ms, lamina {product} ms, ratio {:.2}",
@@ -147,16 +131,9 @@ fn residents(product: &Start) {
     }
     let own = runs_sleep(&running.pid());
     let below = descendants(std::process::id());
-    let names: Vec<_> = below
-        .iter()
-        .filter(|pid| !own || **pid != running.pid())
-        .map(command_of)
-        .collect();
+    let names: Vec<_> = below.iter().filter(|pid| !own || **pid != running.pid()).map(command_of).collect();
     let verdict = if names.is_empty() { "pass" } else { "miss" };
-    println!(
-        "\nprocesses beside the user's own while a container runs: {} (bar 0)  {verdict}",
-        names.len()
-    );
+    println!("\nprocesses beside the user's own while a container runs: {} (bar 0)  {verdict}", names.len());
     names.iter().for_each(|name| println!("  {name}"));
     running.kill();
 }
@@ -165,9 +142,7 @@ fn descendants(of: u32) -> Vec<u32> {
     let path = format!("/proc/{of}/task/{of}/children");
     let children = fs::read_to_string(path).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-    children
-        .flat_map(|child| std::iter::once(child).chain(descendants(child)))
-        .collect()
+    children.flat_map(|child| std::iter::once(child).chain(descendants(child))).collect()
 }
 
 fn command_of(pid: &u32) -> String {
@@ -197,10 +172,7 @@ fn others(case: &Case, repetitions: usize) {
 /// A program in the system's own folders that is not one of ours under another name.
 fn incumbent(name: &str) -> Option<std::path::PathBuf> {
     let folders = ["/usr/bin", "/usr/local/bin", "/opt/apptainer/bin"];
-    let found = folders
-        .map(|folder| Path::new(folder).join(name))
-        .into_iter()
-        .find(|path| path.exists())?;
+    let found = folders.map(|folder| Path::new(folder).join(name)).into_iter().find(|path| path.exists())?;
     let real = fs::canonicalize(&found).ok()?;
     (real.file_name()? != "lamina").then_some(found)
 }

@@ -20,12 +20,7 @@ pub(crate) struct Start {
 impl Start {
     /// A start by `user`, or by root, in `home`.
     pub(crate) fn new(program: impl Into<PathBuf>, user: Option<&User>, home: &Path) -> Self {
-        Self {
-            program: program.into(),
-            arguments: Vec::new(),
-            user: user.cloned(),
-            home: home.to_owned(),
-        }
+        Self { program: program.into(), arguments: Vec::new(), user: user.cloned(), home: home.to_owned() }
     }
 
     /// More arguments.
@@ -47,9 +42,7 @@ impl Start {
 
     /// The program and its arguments.
     pub(crate) fn words(&self) -> Vec<OsString> {
-        std::iter::once(self.program.clone().into())
-            .chain(self.arguments.clone())
-            .collect()
+        std::iter::once(self.program.clone().into()).chain(self.arguments.clone()).collect()
     }
 
     /// Wall time from before the fork until the process was waited for.
@@ -63,10 +56,7 @@ impl Start {
     pub(crate) fn spawn(&self) -> Running {
         let child = self.command().stdout(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {self}: {error}"));
-        Running {
-            child,
-            line: self.to_string(),
-        }
+        Running { child, line: self.to_string() }
     }
 
     /// What it prints.
@@ -79,20 +69,10 @@ impl Start {
 
     /// The bare command: nothing of this program's environment, no terminal.
     fn command(&self) -> Command {
-        let (uid, gid) = self
-            .user
-            .as_ref()
-            .map_or((0, 0), |user| (user.uid.as_raw(), user.gid.as_raw()));
+        let (uid, gid) = self.user.as_ref().map_or((0, 0), |user| (user.uid.as_raw(), user.gid.as_raw()));
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .uid(uid)
-            .gid(gid)
-            .current_dir(&self.home);
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", &self.home);
+        command.args(&self.arguments).uid(uid).gid(gid).current_dir(&self.home);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.home);
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
         command
     }
@@ -101,9 +81,7 @@ impl Start {
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.program.display())?;
-        self.arguments
-            .iter()
-            .try_for_each(|argument| write!(f, " {}", argument.display()))
+        self.arguments.iter().try_for_each(|argument| write!(f, " {}", argument.display()))
     }
 }
 
@@ -144,10 +122,7 @@ impl Times {
     /// Of at least one start.
     pub(crate) fn of(mut times: Vec<Duration>) -> Self {
         times.sort();
-        Self {
-            median: times[times.len() / 2],
-            least: times[0],
-        }
+        Self { median: times[times.len() / 2], least: times[0] }
     }
 
     /// How many of this median another time is.
@@ -160,11 +135,6 @@ impl Times {
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-        write!(
-            f,
-            "{:.2} ({:.2})",
-            milliseconds(self.median),
-            milliseconds(self.least)
-        )
+        write!(f, "{:.2} ({:.2})", milliseconds(self.median), milliseconds(self.least))
     }
 }

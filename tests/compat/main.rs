@@ -23,16 +23,10 @@ impl Apptainer {
         let named = std::env::var_os(VARIABLE).map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let on_path = std::env::split_paths(&path).map(|folder| folder.join("apptainer"));
-        let found = named
-            .into_iter()
-            .chain(on_path)
-            .find(|program| is_apptainer(program));
+        let found = named.into_iter().chain(on_path).find(|program| is_apptainer(program));
         if found.is_none() {
             // Not by `eprintln`, which is shown only for tests that fail.
-            let _ = writeln!(
-                io::stderr(),
-                "There is no Apptainer on this machine: nothing is compared."
-            );
+            let _ = writeln!(io::stderr(), "There is no Apptainer on this machine: nothing is compared.");
         }
         found.map(Self)
     }

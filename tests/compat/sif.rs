@@ -5,28 +5,9 @@ use std::fs;
 use std::path::Path;
 use tests::World;
 
-const SQUASHFS: [&str; 8] = [
-    "--datatype",
-    "4",
-    "--partfs",
-    "1",
-    "--partarch",
-    "2",
-    "--groupid",
-    "1",
-];
-const OVERLAY: [&str; 10] = [
-    "--datatype",
-    "4",
-    "--partfs",
-    "2",
-    "--parttype",
-    "4",
-    "--partarch",
-    "2",
-    "--groupid",
-    "1",
-];
+const SQUASHFS: [&str; 8] = ["--datatype", "4", "--partfs", "1", "--partarch", "2", "--groupid", "1"];
+const OVERLAY: [&str; 10] =
+    ["--datatype", "4", "--partfs", "2", "--parttype", "4", "--partarch", "2", "--groupid", "1"];
 /// Where the header has the time of the last change.
 const MODIFIED_AT: usize = 72;
 const TABLE_AT: usize = 4096;
@@ -54,10 +35,7 @@ fn assert_same(apptainer: &Apptainer, world: &World, file: &str) {
         let words = ["info", id, file];
         assert_eq!(ours(world, &words), theirs(apptainer, world, &words), "{file}");
         let words = ["dump", id, file];
-        assert!(
-            ours(world, &words) == theirs(apptainer, world, &words),
-            "{id} of {file}"
-        );
+        assert!(ours(world, &words) == theirs(apptainer, world, &words), "{id} of {file}");
     }
 }
 
@@ -70,11 +48,7 @@ fn files_written_here_are_described_and_dumped_the_same_there() {
     world.busybox_sif();
     let overlay = world.ext3_overlay(8).display().to_string();
     assert_same(&apptainer, &world, "busybox.sif");
-    let add: Vec<&str> = ["add", "busybox.sif", &overlay]
-        .iter()
-        .chain(&OVERLAY)
-        .copied()
-        .collect();
+    let add: Vec<&str> = ["add", "busybox.sif", &overlay].iter().chain(&OVERLAY).copied().collect();
     ours(&world, &add);
     world.write("bill", "{}");
     let bill = ["--datatype", "9", "--sbomformat", "spdx-json", "--link", "1"];
@@ -95,18 +69,12 @@ fn a_new_file_and_a_chosen_root_are_described_the_same_there() {
     ours(&world, &["new", "new.sif"]);
     assert_same(&apptainer, &world, "new.sif");
     for parttype in ["1", "2"] {
-        let add = [
-            &["add", "new.sif", "busybox-gzip.sqfs", "--parttype", parttype],
-            &SQUASHFS[..],
-        ];
+        let add = [&["add", "new.sif", "busybox-gzip.sqfs", "--parttype", parttype], &SQUASHFS[..]];
         ours(&world, &add.concat());
     }
     ours(&world, &["setprim", "1", "new.sif"]);
     assert_same(&apptainer, &world, "new.sif");
-    let output = apptainer.run(
-        &world.home(),
-        &["exec", "new.sif", "/bin/busybox", "echo", "runs"],
-    );
+    let output = apptainer.run(&world.home(), &["exec", "new.sif", "/bin/busybox", "echo", "runs"]);
     assert_eq!(output, "runs\n");
 }
 
@@ -118,21 +86,13 @@ fn files_changed_there_are_described_the_same_here() {
     let world = World::new();
     world.busybox_sif();
     let overlay = world.ext3_overlay(8).display().to_string();
-    let add: Vec<&str> = ["add", "busybox.sif", &overlay]
-        .iter()
-        .chain(&OVERLAY)
-        .copied()
-        .collect();
+    let add: Vec<&str> = ["add", "busybox.sif", &overlay].iter().chain(&OVERLAY).copied().collect();
     theirs(&apptainer, &world, &add);
     assert_same(&apptainer, &world, "busybox.sif");
     theirs(&apptainer, &world, &["del", "1", "busybox.sif"]);
     assert_same(&apptainer, &world, "busybox.sif");
     world
-        .sh(
-            &["--writable"],
-            Path::new("busybox.sif"),
-            "echo kept > /note; cat /note",
-        )
+        .sh(&["--writable"], Path::new("busybox.sif"), "echo kept > /note; cat /note")
         .run()
         .assert_ok()
         .assert_stdout("kept");
@@ -161,15 +121,7 @@ fn the_same_object_added_by_both_makes_the_same_bytes() {
     let cases: [&[&str]; 7] = [
         &[&[&overlay[..]], &OVERLAY[..]].concat(),
         &["note", "--datatype", "1", "--groupid", "7"],
-        &[
-            "note",
-            "--datatype",
-            "5",
-            "--signhash",
-            "2",
-            "--signentity",
-            entity,
-        ],
+        &["note", "--datatype", "5", "--signhash", "2", "--signentity", entity],
         &["note", "--datatype", "8", "--link", "3"],
         &["note", "--datatype", "9", "--sbomformat", "syft-json"],
         &["note", "--datatype", "10"],

@@ -15,8 +15,7 @@ fn log(world: &World) -> UnixDatagram {
     let path = world.folder().join("log");
     let log = UnixDatagram::bind(&path).expect("our folder takes a socket");
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o666)).expect("it is ours");
-    log.set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("a time");
+    log.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
     log
 }
 
@@ -29,10 +28,7 @@ fn lines(log: &UnixDatagram, count: usize) -> Vec<String> {
         lines.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
     }
     log.set_nonblocking(true).expect("a socket");
-    assert!(
-        log.recv(&mut bytes).is_err(),
-        "there is a line too many after {lines:?}"
-    );
+    assert!(log.recv(&mut bytes).is_err(), "there is a line too many after {lines:?}");
     lines
 }
 
@@ -51,14 +47,10 @@ fn an_accepted_request_is_one_line_with_who_and_what() {
     let image = world.busybox_sqfs("gzip");
     let overlay = world.ext3_overlay(64);
     let log = log(&world);
-    exec(
-        &world,
-        &["--overlay", overlay.to_str().expect("a plain path")],
-        &image,
-    )
-    .run()
-    .assert_ok()
-    .assert_stdout("ran");
+    exec(&world, &["--overlay", overlay.to_str().expect("a plain path")], &image)
+        .run()
+        .assert_ok()
+        .assert_stdout("ran");
     let lines = lines(&log, 1);
     let (uid, gid) = (world.user().uid, world.user().gid);
     for part in [
@@ -82,29 +74,19 @@ fn a_refused_request_is_one_line_with_who_and_why() {
     world.conf("allow container squashfs = no\n");
     let log = log(&world);
     let (program, arguments) = plan.prepare(&world);
-    world
-        .after(WITH_LOG, program)
-        .args(arguments)
-        .run()
-        .assert_fatal("configuration disallows");
+    world.after(WITH_LOG, program).args(arguments).run().assert_fatal("configuration disallows");
     let lines = lines(&log, 1);
     let (uid, gid) = (world.user().uid, world.user().gid);
     let part =
         format!("refused uid={uid} gid={gid} reason=\"configuration disallows users from running squashFS");
-    assert!(
-        lines[0].contains(&part) && lines[0].starts_with("<85>"),
-        "{lines:?}"
-    );
+    assert!(lines[0].contains(&part) && lines[0].starts_with("<85>"), "{lines:?}");
 }
 
 #[test]
 fn a_request_that_is_no_plan_is_a_line_too() {
     let world = World::new();
     let log = log(&world);
-    world
-        .after(WITH_LOG, world.installed().starter_suid())
-        .run()
-        .assert_fatal("");
+    world.after(WITH_LOG, world.installed().starter_suid()).run().assert_fatal("");
     let lines = lines(&log, 1);
     assert!(lines[0].contains("refused uid="), "{lines:?}");
 }

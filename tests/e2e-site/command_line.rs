@@ -18,14 +18,9 @@ fn by(world: &World, name: &str) -> Command {
 #[test]
 fn options_end_at_the_image() {
     let (world, image) = world_and_image();
-    for options in [
-        &[][..],
-        &["--"],
-        &["--no-home", "--"],
-        &["-ce"],
-        &["-B", "/etc:/mnt"],
-        &["--bind=/etc:/mnt"],
-    ] {
+    for options in
+        [&[][..], &["--"], &["--no-home", "--"], &["-ce"], &["-B", "/etc:/mnt"], &["--bind=/etc:/mnt"]]
+    {
         world
             .lamina(["exec"])
             .args(options)
@@ -46,22 +41,13 @@ fn a_command_line_that_cannot_be_understood_ends_with_1_and_the_usage() {
             &["exec", "--no-such-flag", &image, "true"][..],
             "Error for command \"exec\": unknown flag: --no-such-flag",
         ),
-        (
-            &["exec", "-x", &image, "true"],
-            "Error for command \"exec\": unknown flag: -x",
-        ),
+        (&["exec", "-x", &image, "true"], "Error for command \"exec\": unknown flag: -x"),
         (&["exec", &image], "requires at least 2 arg(s), only received 1"),
         (&["exec"], "requires at least 2 arg(s), only received 0"),
         (&["run"], "requires at least 1 arg(s), only received 0"),
-        (
-            &["no-such-command"],
-            "unknown command \"no-such-command\" for \"lamina\"",
-        ),
+        (&["no-such-command"], "unknown command \"no-such-command\" for \"lamina\""),
         (&["--no-such-flag"], "unknown flag: --no-such-flag"),
-        (
-            &["exec", "--contain=perhaps", &image, "true"],
-            "Error for command \"exec\": ",
-        ),
+        (&["exec", "--contain=perhaps", &image, "true"], "Error for command \"exec\": "),
         (&["exec", "--bind"], "Error for command \"exec\": "),
     ] {
         world
@@ -71,16 +57,8 @@ fn a_command_line_that_cannot_be_understood_ends_with_1_and_the_usage() {
             .assert_stderr_has(text)
             .assert_stderr_has("Run 'lamina --help' for more detailed usage information.");
     }
-    world
-        .lamina(["overlay"])
-        .run()
-        .assert_status(1)
-        .assert_stderr_has("lamina overlay");
-    world
-        .lamina([""; 0])
-        .run()
-        .assert_status(1)
-        .assert_stderr_has("Usage");
+    world.lamina(["overlay"]).run().assert_status(1).assert_stderr_has("lamina overlay");
+    world.lamina([""; 0]).run().assert_status(1).assert_stderr_has("Usage");
 }
 
 #[test]
@@ -95,10 +73,7 @@ fn help_and_version_go_to_standard_output_and_end_with_0() {
         &["help", "overlay", "create"],
     ] {
         let output = world.lamina(words).run().assert_ok();
-        assert!(
-            output.stdout.contains("Usage: lamina") && output.stderr.is_empty(),
-            "{output}"
-        );
+        assert!(output.stdout.contains("Usage: lamina") && output.stderr.is_empty(), "{output}");
     }
     for (name, package, level) in [
         ("lamina", "lamina version ", ""),
@@ -130,27 +105,14 @@ fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
     }
     inside(&world, &["--nv=false"], &image, "true").run().assert_ok();
     for command in ["instance", "pull", "cache"] {
-        world
-            .lamina([command])
-            .run()
-            .assert_fatal("is not part of this version");
+        world.lamina([command]).run().assert_fatal("is not part of this version");
     }
-    for reference in [
-        "docker://alpine",
-        "library://x/y",
-        "oras://x",
-        "https://example.org/i.sif",
-        "instance://one",
-    ] {
-        world
-            .lamina(["exec", reference, "true"])
-            .run()
-            .assert_fatal("Unable to handle ");
+    for reference in
+        ["docker://alpine", "library://x/y", "oras://x", "https://example.org/i.sif", "instance://one"]
+    {
+        world.lamina(["exec", reference, "true"]).run().assert_fatal("Unable to handle ");
     }
-    world
-        .lamina(["exec", "what://ever", "true"])
-        .run()
-        .assert_fatal("unsupported transport type: what");
+    world.lamina(["exec", "what://ever", "true"]).run().assert_fatal("unsupported transport type: what");
 }
 
 #[test]
@@ -158,13 +120,7 @@ fn messages_have_the_incumbents_form_and_levels() {
     let (world, image) = world_and_image();
     let says = |options: &[&str]| {
         // A warning, and then a failure.
-        let words = [
-            "exec",
-            "--no-mount",
-            "net",
-            image.to_str().expect("a plain path"),
-            "foo",
-        ];
+        let words = ["exec", "--no-mount", "net", image.to_str().expect("a plain path"), "foo"];
         world.lamina(options).args(words).run()
     };
     let warning = "WARNING: Ignoring unknown mount type 'net'\n";
@@ -179,20 +135,13 @@ fn messages_have_the_incumbents_form_and_levels() {
         assert_eq!(output.stderr.contains("WARNING"), options.len() > 1, "{output}");
     }
     for options in [&["-v"][..], &["--verbose"], &["-d"], &["--debug"], &["-dqs"]] {
-        says(options)
-            .assert_status(255)
-            .assert_stderr_has(warning)
-            .assert_stderr_has(fatal);
+        says(options).assert_status(255).assert_stderr_has(warning).assert_stderr_has(fatal);
     }
-    for (variable, quiet) in [
-        ("SINGULARITY_SILENT", true),
-        ("APPTAINER_SILENT", true),
-        ("SINGULARITY_QUIET", false),
-    ] {
-        let output = inside(&world, &["--no-mount", "net"], &image, "true")
-            .env(variable, "1")
-            .run()
-            .assert_ok();
+    for (variable, quiet) in
+        [("SINGULARITY_SILENT", true), ("APPTAINER_SILENT", true), ("SINGULARITY_QUIET", false)]
+    {
+        let output =
+            inside(&world, &["--no-mount", "net"], &image, "true").env(variable, "1").run().assert_ok();
         assert_eq!(output.stderr.is_empty(), quiet, "{output}");
     }
 }
@@ -201,15 +150,10 @@ fn messages_have_the_incumbents_form_and_levels() {
 fn labels_are_coloured_on_a_terminal_unless_somebody_minds() {
     let (world, image) = world_and_image();
     let coloured = |global: &str, variable: Option<(&str, &str)>| {
-        let command = format!(
-            "{} {global} exec {} foo",
-            world.installed().lamina().display(),
-            image.display()
-        );
+        let command =
+            format!("{} {global} exec {} foo", world.installed().lamina().display(), image.display());
         let mut script =
-            world
-                .program("/usr/bin/script")
-                .args(["--quiet", "--command", &command, "/dev/null"]);
+            world.program("/usr/bin/script").args(["--quiet", "--command", &command, "/dev/null"]);
         if let Some((name, value)) = variable {
             script = script.env(name, value);
         }
@@ -227,19 +171,8 @@ fn labels_are_coloured_on_a_terminal_unless_somebody_minds() {
 #[test]
 fn names_of_files_cannot_forge_a_message() {
     let (world, _) = world_and_image();
-    let output = world
-        .lamina(["exec", "no\nFATAL:   forged\x1b[31m", "true"])
-        .run()
-        .assert_status(255);
-    assert_eq!(
-        output
-            .stderr
-            .lines()
-            .filter(|line| line.starts_with("FATAL:"))
-            .count(),
-        1,
-        "{output}"
-    );
+    let output = world.lamina(["exec", "no\nFATAL:   forged\x1b[31m", "true"]).run().assert_status(255);
+    assert_eq!(output.stderr.lines().filter(|line| line.starts_with("FATAL:")).count(), 1, "{output}");
     assert!(!output.stderr.contains('\x1b'), "{output}");
 }
 
@@ -260,13 +193,7 @@ fn a_dry_run_describes_the_plan_in_words() {
         "/etc:/mnt:ro",
         "--overlay",
     ];
-    let output = world
-        .lamina(options)
-        .arg(&overlay)
-        .arg(&image)
-        .arg("true")
-        .run()
-        .assert_ok();
+    let output = world.lamina(options).arg(&overlay).arg(&image).arg("true").run().assert_ok();
     for (label, what) in [
         ("root", format!("{} (squashfs)", image.display())),
         ("writes", format!("into {} (ext3)", overlay.display())),
@@ -274,18 +201,12 @@ fn a_dry_run_describes_the_plan_in_words() {
         ("mount", "/mnt                     /etc, read-only".to_owned()),
         ("mount", "/proc                    a new one".to_owned()),
         ("mount", "/dev                     a minimal one".to_owned()),
-        (
-            "mount",
-            "/etc/passwd              the image's, with the caller added".to_owned(),
-        ),
+        ("mount", "/etc/passwd              the image's, with the caller added".to_owned()),
         ("namespaces", "mount, pid, uts".to_owned()),
         ("hostname", "inner".to_owned()),
     ] {
         let line = format!("{label:<12} {what}");
-        assert!(
-            output.stdout.lines().any(|found| found == line),
-            "{line}\n{output}"
-        );
+        assert!(output.stdout.lines().any(|found| found == line), "{line}\n{output}");
     }
 }
 
@@ -299,21 +220,15 @@ fn a_dry_run_for_programs_names_every_source() {
         .run()
         .assert_ok();
     let said: serde_json::Value = serde_json::from_str(&output.stdout).expect("it is JSON");
-    let sources: Vec<&str> = said["sources"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(|source| source.as_str())
-        .collect();
+    let sources: Vec<&str> =
+        said["sources"].as_array().expect("a list").iter().filter_map(|source| source.as_str()).collect();
     assert!(
         sources.contains(&image.to_str().expect("a plain path")) && sources.contains(&"/etc"),
         "{output}"
     );
     let plan: protocol::Plan = serde_json::from_value(said["plan"].clone()).expect("it is a plan");
     assert_eq!(plan.descriptor_count(), sources.len());
-    inside(&world, &["--json"], &image, "true")
-        .run()
-        .assert_fatal("--json needs --dry-run");
+    inside(&world, &["--json"], &image, "true").run().assert_fatal("--json needs --dry-run");
 }
 
 #[test]
@@ -323,25 +238,13 @@ fn flags_that_exclude_each_other_are_named() {
     inside(&world, &["--writable", "--overlay", &overlay], &image, "true")
         .run()
         .assert_fatal("--overlay in conjunction with --writable");
-    inside(
-        &world,
-        &["--writable-tmpfs", "--overlay", &overlay],
-        &image,
-        "true",
-    )
-    .run()
-    .assert_fatal("you can't specify --writable-tmpfs with another writable overlay image");
-    inside(&world, &["--writable"], &image, "true")
+    inside(&world, &["--writable-tmpfs", "--overlay", &overlay], &image, "true")
         .run()
-        .assert_fatal("squashfs is a read-only filesystem");
-    inside(
-        &world,
-        &["--writable-tmpfs", "--overlay", &format!("{overlay}:ro")],
-        &image,
-        "touch /new",
-    )
-    .run()
-    .assert_ok();
+        .assert_fatal("you can't specify --writable-tmpfs with another writable overlay image");
+    inside(&world, &["--writable"], &image, "true").run().assert_fatal("squashfs is a read-only filesystem");
+    inside(&world, &["--writable-tmpfs", "--overlay", &format!("{overlay}:ro")], &image, "touch /new")
+        .run()
+        .assert_ok();
 }
 
 #[test]
@@ -356,10 +259,7 @@ fn an_image_that_cannot_be_used_is_named_with_the_reason() {
             world.write(name, content);
         }
         let output = world.lamina(["exec", name, "true"]).run().assert_status(255);
-        assert!(
-            output.stderr.to_lowercase().contains(reason) && output.stderr.contains(name),
-            "{output}"
-        );
+        assert!(output.stderr.to_lowercase().contains(reason) && output.stderr.contains(name), "{output}");
     }
 }
 

@@ -15,12 +15,7 @@ fn starter_says(arrange: &str) -> Output {
 fn frontend_says(arrange: &str) -> Output {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
-    world
-        .after(&arranged(arrange), world.installed().lamina())
-        .arg("exec")
-        .arg(image)
-        .arg("true")
-        .run()
+    world.after(&arranged(arrange), world.installed().lamina()).arg("exec").arg(image).arg("true").run()
 }
 
 fn arranged(arrange: &str) -> String {
@@ -31,12 +26,9 @@ fn arranged(arrange: &str) -> String {
 
 #[test]
 fn a_file_of_roots_that_only_root_writes_is_taken() {
-    for arrange in [
-        "true",
-        "chmod 600 singularity.conf",
-        "chmod 444 singularity.conf",
-        "chgrp 58001 singularity.conf",
-    ] {
+    for arrange in
+        ["true", "chmod 600 singularity.conf", "chmod 444 singularity.conf", "chgrp 58001 singularity.conf"]
+    {
         starter_says(arrange).assert_fatal("while reading the payload");
     }
     frontend_says("true").assert_ok();
@@ -45,11 +37,9 @@ fn a_file_of_roots_that_only_root_writes_is_taken() {
 #[test]
 fn a_file_that_somebody_else_could_have_written_is_refused() {
     let text = "singularity.conf must be owned by root and not be writable by group or others";
-    for arrange in [
-        "chown 58001 singularity.conf",
-        "chmod 664 singularity.conf",
-        "chmod 646 singularity.conf",
-    ] {
+    for arrange in
+        ["chown 58001 singularity.conf", "chmod 664 singularity.conf", "chmod 646 singularity.conf"]
+    {
         starter_says(arrange).assert_fatal(text);
         frontend_says(arrange).assert_fatal(text);
     }
@@ -66,26 +56,11 @@ fn a_folder_that_somebody_else_could_have_written_is_refused() {
 #[test]
 fn what_is_not_a_plain_file_is_refused_at_once() {
     for (arrange, text) in [
-        (
-            "mv singularity.conf other; ln -s other singularity.conf",
-            "while opening",
-        ),
-        (
-            "ln singularity.conf other",
-            "must be a regular file with a single link",
-        ),
-        (
-            "rm singularity.conf; mkdir singularity.conf",
-            "must be a regular file",
-        ),
-        (
-            "rm singularity.conf; mkfifo singularity.conf",
-            "must be a regular file",
-        ),
-        (
-            "rm singularity.conf; mknod singularity.conf c 1 5",
-            "must be a regular file",
-        ),
+        ("mv singularity.conf other; ln -s other singularity.conf", "while opening"),
+        ("ln singularity.conf other", "must be a regular file with a single link"),
+        ("rm singularity.conf; mkdir singularity.conf", "must be a regular file"),
+        ("rm singularity.conf; mkfifo singularity.conf", "must be a regular file"),
+        ("rm singularity.conf; mknod singularity.conf c 1 5", "must be a regular file"),
     ] {
         starter_says(arrange).assert_fatal(text);
     }
@@ -94,9 +69,7 @@ fn what_is_not_a_plain_file_is_refused_at_once() {
 #[test]
 fn a_missing_file_stops_everything() {
     let conf = World::new().installed().singularity_conf().display().to_string();
-    starter_says("rm singularity.conf")
-        .assert_fatal("No such file")
-        .assert_stderr_has(&conf);
+    starter_says("rm singularity.conf").assert_fatal("No such file").assert_stderr_has(&conf);
     frontend_says("rm singularity.conf")
         .assert_fatal("While initializing: couldn't parse configuration file")
         .assert_stderr_has(&conf)
@@ -119,10 +92,7 @@ fn a_bad_value_stops_everything_and_its_line_is_named() {
         ("max loop devices = -1", r#""max loop devices""#),
         ("sessiondir max size = 99999999999", r#""sessiondir max size""#),
         ("allow setuid-mount squashfs = maybe", r#"are [yes no iflimited]"#),
-        (
-            "limit container paths = relative/path",
-            r#""limit container paths""#,
-        ),
+        ("limit container paths = relative/path", r#""limit container paths""#),
         ("allow kernel extfs = no # for now", r#""allow kernel extfs""#),
     ] {
         let arrange = format!("printf '%s\\n' '# one' '# two' '{line}' >singularity.conf");
@@ -250,25 +220,15 @@ limit container paths = /
 fn the_incumbents_files_load() {
     let mut world = World::new();
     let image = world.busybox_sqfs("gzip");
-    for (conf, grants_memory) in [
-        (SINGULARITY_CE.to_owned(), true),
-        (format!("{APPTAINER}{SINGULARITY_CE}"), true),
-    ] {
+    for (conf, grants_memory) in
+        [(SINGULARITY_CE.to_owned(), true), (format!("{APPTAINER}{SINGULARITY_CE}"), true)]
+    {
         world.conf(&conf);
         world.lamina(["exec"]).arg(&image).arg("true").run().assert_ok();
-        let output = world
-            .lamina(["exec", "--writable-tmpfs"])
-            .arg(&image)
-            .args(["touch", "/x"])
-            .run();
+        let output = world.lamina(["exec", "--writable-tmpfs"]).arg(&image).args(["touch", "/x"]).run();
         assert_eq!(output.status == Some(0), grants_memory, "{output}");
     }
     let overlay = world.ext3_overlay(64);
-    let output = world
-        .lamina(["exec", "--overlay"])
-        .arg(&overlay)
-        .arg(&image)
-        .arg("true")
-        .run();
+    let output = world.lamina(["exec", "--overlay"]).arg(&overlay).arg(&image).arg("true").run();
     output.assert_fatal("'allow setuid-mount extfs'");
 }

@@ -18,12 +18,7 @@ fn x(world: &World, options: &[&str], image: &Path) -> Command {
 /// The same, under the name of an incumbent.
 fn x_by(world: &World, name: &str, options: &[&str], image: &Path) -> Command {
     let program = world.installed().prefix().join("bin").join(name);
-    world
-        .program(program)
-        .arg("exec")
-        .args(options)
-        .arg(image)
-        .args(["sh", "-c", "echo \"${X-unset}\""])
+    world.program(program).arg("exec").args(options).arg(image).args(["sh", "-c", "echo \"${X-unset}\""])
 }
 
 #[test]
@@ -31,21 +26,12 @@ fn values_rise_from_the_host_over_files_and_the_prefix_to_the_flag() {
     let (world, image) = world_and_image();
     world.write("file", "X=file\n");
     x(&world, &[], &image).run().assert_stdout("unset");
-    x(&world, &[], &image)
-        .env("X", "host")
-        .run()
-        .assert_stdout("host");
-    let with_prefix = |options: &[&str]| {
-        x(&world, options, &image)
-            .env("X", "host")
-            .env("SINGULARITYENV_X", "prefix")
-    };
+    x(&world, &[], &image).env("X", "host").run().assert_stdout("host");
+    let with_prefix =
+        |options: &[&str]| x(&world, options, &image).env("X", "host").env("SINGULARITYENV_X", "prefix");
     with_prefix(&[]).run().assert_stdout("prefix");
     with_prefix(&["--env", "X=flag"]).run().assert_stdout("flag");
-    x(&world, &["--env-file", "file"], &image)
-        .env("X", "host")
-        .run()
-        .assert_stdout("file");
+    x(&world, &["--env-file", "file"], &image).env("X", "host").run().assert_stdout("file");
     x(&world, &["--env-file", "file", "--env", "X=flag"], &image)
         .run()
         .assert_stdout("flag")
@@ -63,11 +49,7 @@ fn the_prefix_of_the_name_in_use_wins_over_the_other() {
             .assert_ok()
             .assert_stdout(expected);
         for (variable, value) in [("SINGULARITYENV_X", "s"), ("APPTAINERENV_X", "a")] {
-            x_by(&world, name, &[], &image)
-                .env(variable, value)
-                .run()
-                .assert_ok()
-                .assert_stdout(value);
+            x_by(&world, name, &[], &image).env(variable, value).run().assert_ok().assert_stdout(value);
         }
     }
 }
@@ -110,21 +92,11 @@ fn home_path_and_libraries_are_the_containers_own() {
 fn path_and_libraries_can_be_replaced_and_extended() {
     let (world, image) = world_and_image();
     let path = |variable: &str, value: &str| {
-        inside(&world, &[], &image, "echo $PATH")
-            .env(variable, value)
-            .run()
-            .assert_ok()
-            .stdout
+        inside(&world, &[], &image, "echo $PATH").env(variable, value).run().assert_ok().stdout
     };
     let default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    assert_eq!(
-        path("SINGULARITYENV_PREPEND_PATH", "/first"),
-        format!("/first:{default}\n")
-    );
-    assert_eq!(
-        path("SINGULARITYENV_APPEND_PATH", "/last"),
-        format!("{default}:/last\n")
-    );
+    assert_eq!(path("SINGULARITYENV_PREPEND_PATH", "/first"), format!("/first:{default}\n"));
+    assert_eq!(path("SINGULARITYENV_APPEND_PATH", "/last"), format!("{default}:/last\n"));
     assert_eq!(path("SINGULARITYENV_PATH", "/bin"), "/bin\n");
     inside(&world, &[], &image, "echo $LD_LIBRARY_PATH")
         .env("SINGULARITYENV_LD_LIBRARY_PATH", "/mine")
@@ -183,28 +155,16 @@ fn a_container_says_what_it_is() {
 #[test]
 fn values_arrive_whole_whatever_is_in_them() {
     let (world, image) = world_and_image();
-    for value in [
-        "", " ", "a b", "a\nb", "'", "\"", "\\", "$(id)", "`id`", "\u{e4}", "=", "a,b",
-    ] {
+    for value in ["", " ", "a b", "a\nb", "'", "\"", "\\", "$(id)", "`id`", "\u{e4}", "=", "a,b"] {
         let output = x(&world, &[], &image).env("X", value).run().assert_ok();
         assert_eq!(output.stdout, format!("{value}\n"));
-        let output = x(&world, &["--no-eval"], &image)
-            .env("SINGULARITYENV_X", value)
-            .run()
-            .assert_ok();
+        let output = x(&world, &["--no-eval"], &image).env("SINGULARITYENV_X", value).run().assert_ok();
         let expected = if value.is_empty() { "" } else { value };
-        assert!(
-            output.stdout == format!("{expected}\n") || value.is_empty(),
-            "{output}"
-        );
+        assert!(output.stdout == format!("{expected}\n") || value.is_empty(), "{output}");
     }
     // Values of one's own are evaluated as in double quotes, unless that is not wanted.
     let evaluated = |options: &[&str], value: &str| {
-        x(&world, options, &image)
-            .env("SINGULARITYENV_X", value)
-            .run()
-            .assert_ok()
-            .stdout
+        x(&world, options, &image).env("SINGULARITYENV_X", value).run().assert_ok().stdout
     };
     assert_eq!(evaluated(&[], "$HOME/x"), "/opt/lamina-test/home/laminatest1/x\n");
     assert_eq!(evaluated(&["--no-eval"], "$HOME/x"), "$HOME/x\n");
@@ -214,18 +174,11 @@ fn values_arrive_whole_whatever_is_in_them() {
 #[test]
 fn an_env_flag_takes_several_assignments_and_refuses_what_is_none() {
     let (world, image) = world_and_image();
-    inside(
-        &world,
-        &["--env", "X=1,Y=2", "--env", "Z=a,b"],
-        &image,
-        "echo $X $Y $Z",
-    )
-    .run()
-    .assert_ok()
-    .assert_stdout("1 2 a,b");
-    inside(&world, &["--env", "nothing"], &image, "true")
+    inside(&world, &["--env", "X=1,Y=2", "--env", "Z=a,b"], &image, "echo $X $Y $Z")
         .run()
-        .assert_fatal("NAME=VALUE");
+        .assert_ok()
+        .assert_stdout("1 2 a,b");
+    inside(&world, &["--env", "nothing"], &image, "true").run().assert_fatal("NAME=VALUE");
 }
 
 #[test]
@@ -233,10 +186,7 @@ fn an_env_file_is_a_file_of_shell_assignments() {
     let (world, image) = world_and_image();
     world.write("one", "# comment\nX=\"a b\"\nexport Y=$X-y\n");
     world.write("two", "Y=later\n");
-    inside(&world, &["--env-file", "one"], &image, "echo $X,$Y")
-        .run()
-        .assert_ok()
-        .assert_stdout("a b,a b-y");
+    inside(&world, &["--env-file", "one"], &image, "echo $X,$Y").run().assert_ok().assert_stdout("a b,a b-y");
     inside(&world, &["--env-file", "one,two"], &image, "echo $X,$Y")
         .run()
         .assert_ok()
@@ -277,9 +227,7 @@ fn variables_stand_for_flags_that_were_not_typed() {
         ("APPTAINER_CONTAIN", "t"),
         ("SINGULARITY_CONTAINALL", "TRUE"),
     ] {
-        run(&[], variable, value)
-            .assert_ok()
-            .assert_stdout("0\n/opt/lamina-test/home/laminatest1");
+        run(&[], variable, value).assert_ok().assert_stdout("0\n/opt/lamina-test/home/laminatest1");
     }
     for (options, variable, value) in [
         (&[][..], "SINGULARITY_CONTAIN", "0"),
@@ -287,10 +235,7 @@ fn variables_stand_for_flags_that_were_not_typed() {
         (&["--contain=false"], "SINGULARITY_CONTAIN", "1"),
     ] {
         let output = run(options, variable, value).assert_ok();
-        assert!(
-            output.stdout.ends_with(&format!("{}\n", world.home().display())),
-            "{output}"
-        );
+        assert!(output.stdout.ends_with(&format!("{}\n", world.home().display())), "{output}");
     }
     run(&[], "SINGULARITY_CONTAIN", "perhaps").assert_fatal("While parsing environment variables: ");
 }

@@ -49,25 +49,18 @@ fn mount_dev_minimal_shows_the_few_nodes_every_program_expects() {
     let (mut world, image) = world_and_image();
     let nodes = "cd /dev; ls | grep -v -e console; ls pts; cat null; head -c 1 zero >full; echo x >null; exec 2>&1; tty";
     let minimal = "fd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\nptmx";
-    for (conf, options) in [
-        ("mount dev = minimal\n", &[][..]),
-        ("", &["--contain"]),
-        ("mount dev = minimal\n", &["--contain"]),
-    ] {
+    for (conf, options) in
+        [("mount dev = minimal\n", &[][..]), ("", &["--contain"]), ("mount dev = minimal\n", &["--contain"])]
+    {
         world.conf(conf);
         let output = inside(&world, options, &image, nodes).run();
         assert!(output.stdout.starts_with(minimal), "{output}");
         assert!(output.stdout.contains("not a tty"), "{output}");
     }
     world.conf("mount dev = no\n");
-    inside(&world, &["--contain"], &image, "ls /dev")
-        .run()
-        .assert_ok()
-        .assert_stdout("");
+    inside(&world, &["--contain"], &image, "ls /dev").run().assert_ok().assert_stdout("");
     world.conf("mount dev = yes\n");
-    inside(&world, &[], &image, "ls -d /dev/loop-control")
-        .run()
-        .assert_ok();
+    inside(&world, &[], &image, "ls -d /dev/loop-control").run().assert_ok();
 }
 
 #[test]
@@ -75,11 +68,7 @@ fn mount_devpts_no_leaves_a_minimal_dev_without_terminals() {
     let (mut world, image) = world_and_image();
     for (value, expected) in [("yes", true), ("no", false)] {
         let conf = format!("mount devpts = {value}");
-        assert_eq!(
-            shows(&mut world, &image, &conf, &["--contain"], "/dev/pts"),
-            expected,
-            "{conf}"
-        );
+        assert_eq!(shows(&mut world, &image, &conf, &["--contain"], "/dev/pts"), expected, "{conf}");
     }
 }
 
@@ -95,15 +84,10 @@ fn a_namespace_that_is_not_allowed_is_left_out_with_a_warning() {
             inside(&world, &[&option], &image, &link).run().assert_ok()
         };
         assert_ne!(namespace("").stdout.trim(), of_host);
-        assert_ne!(
-            namespace(&format!("allow {name} ns = yes\n")).stdout.trim(),
-            of_host
-        );
+        assert_ne!(namespace(&format!("allow {name} ns = yes\n")).stdout.trim(), of_host);
         namespace(&format!("allow {name} ns = no\n"))
             .assert_stdout(of_host)
-            .assert_stderr_has(&format!(
-                "WARNING: Not virtualizing {name} namespace by configuration"
-            ));
+            .assert_stderr_has(&format!("WARNING: Not virtualizing {name} namespace by configuration"));
     }
     world.conf("allow uts ns = no\n");
     let of_host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("there is one");
@@ -135,10 +119,7 @@ fn a_bind_path_is_shown_at_its_place() {
     let contained = mounts_with(&world, &["--contain"], &image);
     assert!(at(&contained, "/etc/site-data").is_none(), "{contained:?}");
     assert!(at(&contained, "/etc/hosts").is_some(), "{contained:?}");
-    for left_out in [
-        &["--no-mount", "bind-paths"][..],
-        &["--no-mount", "/etc/site-data"],
-    ] {
+    for left_out in [&["--no-mount", "bind-paths"][..], &["--no-mount", "/etc/site-data"]] {
         let mounts = mounts_with(&world, left_out, &image);
         assert!(at(&mounts, "/etc/site-data").is_none(), "{mounts:?}");
     }
@@ -185,9 +166,7 @@ fn without_user_bind_control_what_users_choose_is_left_out_with_a_warning() {
     ] {
         for (value, expected) in [("yes", true), ("no", false)] {
             world.conf(&format!("user bind control = {value}\n"));
-            let running = inside(&world, &options, &image, "echo ready; cat")
-                .spawn()
-                .wait_for("ready");
+            let running = inside(&world, &options, &image, "echo ready; cat").spawn().wait_for("ready");
             let mounts = mounts_of(&running);
             let output = running.finish().assert_ok();
             assert_eq!(at(&mounts, place).is_some(), expected, "{options:?} {value}");
@@ -197,11 +176,7 @@ fn without_user_bind_control_what_users_choose_is_left_out_with_a_warning() {
     }
     // Neither is the working directory brought along.
     world.conf("user bind control = no\nmount tmp = no\nmount home = no\n");
-    inside(&world, &[], &image, "pwd")
-        .cwd(&folder)
-        .run()
-        .assert_ok()
-        .assert_stdout("/");
+    inside(&world, &[], &image, "pwd").cwd(&folder).run().assert_ok().assert_stdout("/");
 }
 
 #[test]
@@ -251,10 +226,7 @@ fn without_overlay_missing_mount_points_are_made_by_underlay_or_not_at_all() {
     made(run("enable overlay = yes\nenable underlay = no\n"), "overlay");
     made(run("enable overlay = no\nenable underlay = yes\n"), "tmpfs");
     made(run("enable overlay = driver\n"), "tmpfs");
-    made(
-        run("enable overlay = yes\nenable underlay = preferred\n"),
-        "tmpfs",
-    );
+    made(run("enable overlay = yes\nenable underlay = preferred\n"), "tmpfs");
     run("enable overlay = no\nenable underlay = no\n")
         .assert_fatal("destination /new/place doesn't exist in container");
 }
@@ -270,9 +242,7 @@ fn enable_overlay_decides_over_overlays_in_the_frontend_too() {
         }
         for value in ["no", "driver"] {
             world.conf(&format!("enable overlay = {value}\n"));
-            inside(&world, options, &image, "touch /new")
-                .run()
-                .assert_fatal("enable overlay");
+            inside(&world, options, &image, "touch /new").run().assert_fatal("enable overlay");
         }
     }
 }
@@ -320,11 +290,7 @@ fn what_a_container_mounts_is_never_seen_by_the_host() {
 fn fill(world: &World, options: &[&str], image: &Path, file: &str, mebibytes: u32, root: bool) -> Output {
     let script = format!("dd if=/dev/zero of={file} bs=1M count={mebibytes}");
     let command = inside(world, options, image, &script);
-    if root {
-        command.as_root().run()
-    } else {
-        command.run()
-    }
+    if root { command.as_root().run() } else { command.run() }
 }
 
 #[test]
@@ -339,9 +305,7 @@ fn the_sessions_memory_is_bounded_for_everybody_but_root() {
     }
     // One bound for all of it together.
     let script = "dd if=/dev/zero of=/tmp/a bs=1M count=5 && dd if=/dev/zero of=/scratch/b bs=1M count=5";
-    inside(&world, &everything, &image, script)
-        .run()
-        .assert_stderr_has("No space left on device");
+    inside(&world, &everything, &image, script).run().assert_stderr_has("No space left on device");
     world.conf("sessiondir max size = 32\n");
     fill(&world, &everything, &image, "/new", 20, false).assert_ok();
     world.conf("");
@@ -352,17 +316,12 @@ fn the_sessions_memory_is_bounded_for_everybody_but_root() {
 #[test]
 fn the_sessions_memory_is_of_the_kind_the_site_wants() {
     let (mut world, image) = world_and_image();
-    for (conf, kind) in [
-        ("", "tmpfs"),
-        ("memory fs type = tmpfs\n", "tmpfs"),
-        ("memory fs type = ramfs\n", "ramfs"),
-    ] {
+    for (conf, kind) in
+        [("", "tmpfs"), ("memory fs type = tmpfs\n", "tmpfs"), ("memory fs type = ramfs\n", "ramfs")]
+    {
         world.conf(conf);
         let mounts = mounts_with(&world, &["--scratch", "/scratch"], &image);
-        assert_eq!(
-            at(&mounts, "/scratch").map(|mount| mount.kind.as_str()),
-            Some(kind)
-        );
+        assert_eq!(at(&mounts, "/scratch").map(|mount| mount.kind.as_str()), Some(kind));
         inside(&world, &["--writable-tmpfs"], &image, "echo x >/new; cat /new")
             .run()
             .assert_ok()
@@ -374,25 +333,19 @@ fn the_sessions_memory_is_of_the_kind_the_site_wants() {
 fn a_loop_device_beyond_the_sites_number_is_left_alone() {
     let (mut world, image) = world_and_image();
     world.conf("max loop devices = 0\n");
-    inside(&world, &[], &image, "true")
-        .run()
-        .assert_fatal("no loop devices available");
+    inside(&world, &[], &image, "true").run().assert_fatal("no loop devices available");
     world.conf("max loop devices = 256\n");
     inside(&world, &[], &image, "true").run().assert_ok();
     // A directory needs none.
     world.conf("max loop devices = 0\n");
-    inside(&world, &[], &world.busybox_sandbox(), "true")
-        .run()
-        .assert_ok();
+    inside(&world, &[], &world.busybox_sandbox(), "true").run().assert_ok();
 }
 
 #[test]
 fn a_loop_device_is_shared_where_the_site_says_so_and_only_by_one_user() {
     let (mut world, image) = world_and_image();
     let attached = || {
-        let devices = std::fs::read_dir("/sys/block")
-            .expect("there is a /sys")
-            .filter_map(Result::ok);
+        let devices = std::fs::read_dir("/sys/block").expect("there is a /sys").filter_map(Result::ok);
         let of_image = devices.filter(|device| {
             let file = std::fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
             file.trim_end() == image.to_str().expect("a plain path")
@@ -402,9 +355,7 @@ fn a_loop_device_is_shared_where_the_site_says_so_and_only_by_one_user() {
     for (value, devices) in [("no", 3), ("yes", 2)] {
         world.conf(&format!("shared loop devices = {value}\n"));
         let container = |user| {
-            let command = inside(&world, &[], &image, "echo ready; cat")
-                .as_user(user)
-                .cwd("/");
+            let command = inside(&world, &[], &image, "echo ready; cat").as_user(user).cwd("/");
             command.spawn().wait_for("ready")
         };
         let users = [tests::User::first(), tests::User::first(), tests::User::second()];
@@ -421,11 +372,9 @@ fn sync_writable_extfs_makes_every_write_of_an_ext3_wait() {
     let (mut world, image) = world_and_image();
     let data = world.ext3_overlay(64);
     let bind = format!("{}:/mnt:image-src=/", data.display());
-    for (conf, expected) in [
-        ("", false),
-        ("sync writable extfs = no\n", false),
-        ("sync writable extfs = yes\n", true),
-    ] {
+    for (conf, expected) in
+        [("", false), ("sync writable extfs = no\n", false), ("sync writable extfs = yes\n", true)]
+    {
         world.conf(conf);
         let mounts = mounts_with(&world, &["--bind", &bind], &image);
         let mnt = at(&mounts, "/mnt").expect("it is bound");
@@ -474,10 +423,8 @@ fn a_container_has_the_mounts_of_the_installed_file_and_no_others() {
         "/tmp",
         "/var/tmp",
     ];
-    let places: Vec<&str> = places(&mounts)
-        .into_iter()
-        .filter(|place| !place.starts_with("/proc/"))
-        .collect();
+    let places: Vec<&str> =
+        places(&mounts).into_iter().filter(|place| !place.starts_with("/proc/")).collect();
     assert_eq!(places, expected);
     for mount in &mounts {
         let has = |option: &str| mount.options.iter().any(|found| found == option);

@@ -37,20 +37,14 @@ fn refusals_early_and_late_leave_nothing() {
         assert_eq!(world.files(), before);
     }
     world.conf("");
-    inside(&world, &["--overlay", &overlay], &image, "true")
-        .run()
-        .assert_ok();
+    inside(&world, &["--overlay", &overlay], &image, "true").run().assert_ok();
 }
 
 #[test]
 fn an_overlay_that_the_kernel_cannot_mount_leaves_nothing() {
     let (world, image) = world_and_image();
     let overlay = world.ext3_overlay(64);
-    let plan = HandMade::bare(
-        &world,
-        &["--overlay", overlay.to_str().expect("a plain path")],
-        &image,
-    );
+    let plan = HandMade::bare(&world, &["--overlay", overlay.to_str().expect("a plain path")], &image);
     // The superblock stays as it is; what it points to is gone.
     let mut bytes = fs::read(&overlay).expect("it is ours");
     bytes[2048..1 << 20].fill(0);
@@ -68,19 +62,12 @@ fn moments() -> impl Iterator<Item = Duration> {
 fn a_start_that_is_killed_at_any_moment_leaves_nothing_and_frees_its_overlay() {
     let (world, image) = world_and_image();
     let overlay = world.ext3_overlay(64).display().to_string();
-    for options in [
-        &["--overlay", &overlay][..],
-        &["--overlay", &overlay, "--pid", "--contain"],
-    ] {
+    for options in [&["--overlay", &overlay][..], &["--overlay", &overlay, "--pid", "--contain"]] {
         for moment in moments() {
             let running = inside(&world, options, &image, "sleep 60").spawn();
             std::thread::sleep(moment);
             running.signal(Signal::SIGKILL);
-            assert_eq!(
-                running.finish().signal,
-                Some(Signal::SIGKILL as i32),
-                "{moment:?}"
-            );
+            assert_eq!(running.finish().signal, Some(Signal::SIGKILL as i32), "{moment:?}");
             world.assert_nothing_left();
         }
     }
@@ -146,10 +133,7 @@ fn background_processes_keep_their_container_and_its_end_takes_it_along() {
     let script = "(echo up; read line; cat /bin/busybox | wc -c) & exit 3";
     let running = inside(
         &world,
-        &[
-            "--overlay",
-            world.ext3_overlay(64).to_str().expect("a plain path"),
-        ],
+        &["--overlay", world.ext3_overlay(64).to_str().expect("a plain path")],
         &image,
         script,
     )
@@ -157,12 +141,8 @@ fn background_processes_keep_their_container_and_its_end_takes_it_along() {
     .wait_for("up");
     // The shell is gone; the process in the background still reads the image.
     let output = running.finish().assert_status(3);
-    let bytes: u64 = output
-        .stdout
-        .lines()
-        .last()
-        .and_then(|line| line.trim().parse().ok())
-        .unwrap_or_default();
+    let bytes: u64 =
+        output.stdout.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or_default();
     assert!(bytes > 100_000, "{output}");
     world.assert_nothing_left();
 }
@@ -188,24 +168,13 @@ fn thirty_containers_at_once_all_run() {
     let options = ["--contain", "--writable-tmpfs", "--overlay", &layer];
     let running: Vec<_> = (0..30)
         .map(|number| {
-            inside(
-                &world,
-                &options,
-                &image,
-                &format!("echo {number} >/mark; echo up; cat; cat /mark"),
-            )
-            .spawn()
+            inside(&world, &options, &image, &format!("echo {number} >/mark; echo up; cat; cat /mark"))
+                .spawn()
         })
         .collect();
-    let running: Vec<_> = running
-        .into_iter()
-        .map(|container| container.wait_for("up"))
-        .collect();
+    let running: Vec<_> = running.into_iter().map(|container| container.wait_for("up")).collect();
     for (number, container) in running.into_iter().enumerate() {
-        container
-            .finish()
-            .assert_ok()
-            .assert_stdout(&format!("up\n{number}"));
+        container.finish().assert_ok().assert_stdout(&format!("up\n{number}"));
     }
     world.assert_nothing_left();
 }
@@ -214,24 +183,11 @@ fn thirty_containers_at_once_all_run() {
 fn a_container_in_a_container_is_refused_clearly() {
     let (world, image) = world_and_image();
     // no_new_privs of the outer one takes the inner starter's setuid bit away.
-    let script = format!(
-        "{} exec {} true",
-        world.installed().lamina().display(),
-        image.display()
-    );
+    let script = format!("{} exec {} true", world.installed().lamina().display(), image.display());
     let prefix = world.installed().prefix().display().to_string();
     inside(
         &world,
-        &[
-            "--bind",
-            &prefix,
-            "--bind",
-            "/lib",
-            "--bind",
-            "/lib64",
-            "--bind",
-            "/usr:/usr",
-        ],
+        &["--bind", &prefix, "--bind", "/lib", "--bind", "/lib64", "--bind", "/usr:/usr"],
         &image,
         &script,
     )

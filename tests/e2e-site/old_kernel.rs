@@ -13,16 +13,7 @@ fn exec(world: &World, calls: &[&str], options: &[&str], image: &Path, script: &
         .program(WITHOUT_CALLS)
         .as_root()
         .args(calls)
-        .args([
-            "--",
-            "setpriv",
-            "--reuid",
-            &uid,
-            "--regid",
-            &gid,
-            "--clear-groups",
-            "--",
-        ])
+        .args(["--", "setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups", "--"])
         .arg(world.installed().lamina())
         .arg("exec")
         .args(options)
@@ -42,19 +33,14 @@ fn layers_are_named_where_the_kernel_takes_no_descriptors() {
     let data = world.mkdir("data").display().to_string() + ":/new/place";
     world.write("data/file", "bound");
     let run = |options: &[&str], script: &str| {
-        exec(&world, &[NO_LAYERS_BY_DESCRIPTOR], options, &image, script)
-            .run()
-            .assert_ok()
+        exec(&world, &[NO_LAYERS_BY_DESCRIPTOR], options, &image, script).run().assert_ok()
     };
     run(&[], "echo ran").assert_stdout("ran");
     run(&["--bind", &data], "cat /new/place/file").assert_stdout("bound");
     run(&["--writable-tmpfs"], "echo x >/x; cat /x").assert_stdout("x");
     run(&["--overlay", &overlay], "echo kept >/kept; rmdir /root");
-    run(
-        &["--overlay", &overlay, "--overlay", &below],
-        "cat /kept; ls -d /root 2>/dev/null; true",
-    )
-    .assert_stdout("kept");
+    run(&["--overlay", &overlay, "--overlay", &below], "cat /kept; ls -d /root 2>/dev/null; true")
+        .assert_stdout("kept");
     // What one way wrote, the other reads.
     inside(
         &world,
@@ -75,9 +61,7 @@ fn nothing_more_is_mounted_the_old_way() {
     let options = ["--overlay", &overlay, "--contain"];
     let places = "cut -d ' ' -f 5,6 /proc/self/mountinfo | sort";
     let new = inside(&world, &options, &image, places).run().assert_ok();
-    let old = exec(&world, &[NO_LAYERS_BY_DESCRIPTOR], &options, &image, places)
-        .run()
-        .assert_ok();
+    let old = exec(&world, &[NO_LAYERS_BY_DESCRIPTOR], &options, &image, places).run().assert_ok();
     assert_eq!(old.stdout, new.stdout);
 }
 
@@ -91,10 +75,7 @@ fn protection_that_the_kernel_lacks_is_done_without() {
         "clone3/ENOSYS",
         "faccessat2/ENOSYS",
     ] {
-        exec(&world, &[call], &["--pid"], &image, "echo ran")
-            .run()
-            .assert_ok()
-            .assert_stdout("ran");
+        exec(&world, &[call], &["--pid"], &image, "echo ran").run().assert_ok().assert_stdout("ran");
     }
 }
 
@@ -102,10 +83,7 @@ fn protection_that_the_kernel_lacks_is_done_without() {
 fn is_one_refusal(output: Output) {
     let output = output.assert_fatal("");
     assert_eq!(output.stderr.matches("FATAL:").count(), 1, "{output}");
-    assert!(
-        output.stdout.is_empty() && !output.stderr.contains("panicked"),
-        "{output}"
-    );
+    assert!(output.stdout.is_empty() && !output.stderr.contains("panicked"), "{output}");
 }
 
 #[test]
@@ -123,19 +101,10 @@ fn a_kernel_that_is_too_old_is_one_clear_refusal() {
         "close_range",
         "memfd_create",
     ] {
-        let output = exec(
-            &world,
-            &[&format!("{call}/ENOSYS")],
-            &["--writable-tmpfs"],
-            &image,
-            "echo ran",
-        )
-        .run();
+        let output =
+            exec(&world, &[&format!("{call}/ENOSYS")], &["--writable-tmpfs"], &image, "echo ran").run();
         if call != "memfd_create" {
-            assert!(
-                output.stderr.contains("the starter needs Linux 5.14 or later"),
-                "{output}"
-            );
+            assert!(output.stderr.contains("the starter needs Linux 5.14 or later"), "{output}");
         }
         is_one_refusal(output);
         world.assert_nothing_left();

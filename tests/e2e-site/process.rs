@@ -87,10 +87,7 @@ fn root_stays_root_and_keeps_its_capabilities() {
     let (world, image) = world_and_image();
     let script = "id -u; grep CapEff /proc/self/status";
     let of_root = fs::read_to_string("/proc/self/status").expect("there is a /proc");
-    let capabilities = of_root
-        .lines()
-        .find(|line| line.starts_with("CapEff"))
-        .expect("it is listed");
+    let capabilities = of_root.lines().find(|line| line.starts_with("CapEff")).expect("it is listed");
     inside(&world, &[], &image, script)
         .as_root()
         .cwd("/")
@@ -136,24 +133,11 @@ fn run_and_test_and_shell_find_what_the_image_has() {
     let world = World::new();
     let sandbox = world.busybox_sandbox();
     let run = |words: &[&str]| {
-        world
-            .lamina(words)
-            .arg(&sandbox)
-            .arg("argument")
-            .stdin("echo shell $0; exit 4")
-            .run()
+        world.lamina(words).arg(&sandbox).arg("argument").stdin("echo shell $0; exit 4").run()
     };
     run(&["run"]).assert_stderr_has("INFO:    No runscript found in container, executing /bin/sh");
-    run(&["test"])
-        .assert_ok()
-        .assert_stderr_has("INFO:    No test script found in container, exiting");
-    world
-        .lamina(["shell"])
-        .arg(&sandbox)
-        .stdin("echo in; exit 4")
-        .run()
-        .assert_status(4)
-        .assert_stdout("in");
+    run(&["test"]).assert_ok().assert_stderr_has("INFO:    No test script found in container, exiting");
+    world.lamina(["shell"]).arg(&sandbox).stdin("echo in; exit 4").run().assert_status(4).assert_stdout("in");
     fs::create_dir(sandbox.join(".singularity.d")).expect("the sandbox can be written");
     for script in ["runscript", "test"] {
         let path = sandbox.join(".singularity.d").join(script);
@@ -161,39 +145,20 @@ fn run_and_test_and_shell_find_what_the_image_has() {
             .expect("the sandbox can be written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
         let word = script.trim_end_matches("script");
-        run(&[word])
-            .assert_status(3)
-            .assert_stdout(&format!("{script} argument"));
+        run(&[word]).assert_status(3).assert_stdout(&format!("{script} argument"));
     }
     fs::remove_dir_all(sandbox.join(".singularity.d")).expect("the sandbox can be written");
     fs::remove_file(sandbox.join("bin/sh")).expect("the sandbox can be written");
-    run(&["run"])
-        .assert_status(1)
-        .assert_stderr_has("No runscript and no /bin/sh");
-    run(&["shell"])
-        .assert_status(1)
-        .assert_stderr_has("ERROR:   /bin/sh does not exist in container");
-    world
-        .lamina(["exec"])
-        .arg(&sandbox)
-        .args(["echo", "no shell needed"])
-        .run()
-        .assert_ok();
+    run(&["run"]).assert_status(1).assert_stderr_has("No runscript and no /bin/sh");
+    run(&["shell"]).assert_status(1).assert_stderr_has("ERROR:   /bin/sh does not exist in container");
+    world.lamina(["exec"]).arg(&sandbox).args(["echo", "no shell needed"]).run().assert_ok();
 }
 
 #[test]
 fn signals_reach_the_program_itself() {
     let (world, image) = world_and_image();
-    for signal in [
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-        Signal::SIGQUIT,
-    ] {
-        let plain = inside(&world, &[], &image, "echo ready; exec sleep 60")
-            .spawn()
-            .wait_for("ready");
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGQUIT] {
+        let plain = inside(&world, &[], &image, "echo ready; exec sleep 60").spawn().wait_for("ready");
         // A shell may keep a signal to itself until it has become the other program.
         let comm = format!("/proc/{}/comm", plain.pid);
         while fs::read_to_string(&comm).expect("it runs") == "sh\n" {
@@ -213,9 +178,7 @@ fn signals_reach_the_program_itself() {
 #[test]
 fn a_stopped_program_goes_on() {
     let (world, image) = world_and_image();
-    let running = inside(&world, &[], &image, "echo ready; read line; echo $line")
-        .spawn()
-        .wait_for("ready");
+    let running = inside(&world, &[], &image, "echo ready; read line; echo $line").spawn().wait_for("ready");
     running.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_millis(20));
     running.signal(Signal::SIGCONT);
@@ -278,61 +241,32 @@ fn a_closed_standard_descriptor_becomes_the_null_device_and_never_a_file_of_ours
 #[test]
 fn with_its_own_process_ids_a_shim_is_process_1_and_reaps() {
     let (world, image) = world_and_image();
-    for (name, shim) in [
-        ("lamina", "sinit"),
-        ("singularity", "sinit"),
-        ("apptainer", "appinit"),
-    ] {
+    for (name, shim) in [("lamina", "sinit"), ("singularity", "sinit"), ("apptainer", "appinit")] {
         let program = world.installed().prefix().join("bin").join(name);
         let script =
             "cat /proc/1/comm; (sleep 0.05 &) ; sleep 0.2; grep -l '^State:.Z' /proc/[0-9]*/status; exit 7";
-        let output = world
-            .program(program)
-            .args(["exec", "--pid"])
-            .arg(&image)
-            .args(["sh", "-c", script])
-            .run();
+        let output =
+            world.program(program).args(["exec", "--pid"]).arg(&image).args(["sh", "-c", script]).run();
         output.assert_status(7).assert_stdout(shim);
     }
     for option in ["--no-init", "--compat"] {
-        inside(&world, &["--pid", option], &image, "echo $$")
-            .run()
-            .assert_ok()
-            .assert_stdout("1");
+        inside(&world, &["--pid", option], &image, "echo $$").run().assert_ok().assert_stdout("1");
     }
-    inside(&world, &["--containall", "--no-pid"], &image, "test $$ -gt 2")
-        .run()
-        .assert_ok();
+    inside(&world, &["--containall", "--no-pid"], &image, "test $$ -gt 2").run().assert_ok();
 }
 
 #[test]
 fn a_pid_namespace_passes_on_statuses_and_signals() {
     let (world, image) = world_and_image();
-    for (script, status) in [
-        ("exit 0", 0),
-        ("exit 42", 42),
-        ("kill -TERM $$", 143),
-        ("kill -KILL $$", 137),
-    ] {
-        inside(&world, &["--pid"], &image, script)
-            .run()
-            .assert_status(status);
+    for (script, status) in [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+        inside(&world, &["--pid"], &image, script).run().assert_status(status);
     }
-    inside(&world, &["--pid"], &image, "exec no-such-program")
-        .run()
-        .assert_status(127);
-    world
-        .lamina(["exec", "--pid"])
-        .arg(&image)
-        .arg("foo")
-        .run()
-        .assert_fatal("executable file not found");
+    inside(&world, &["--pid"], &image, "exec no-such-program").run().assert_status(127);
+    world.lamina(["exec", "--pid"]).arg(&image).arg("foo").run().assert_fatal("executable file not found");
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
         let name = signal.as_str().trim_start_matches("SIG");
         let script = format!("trap 'echo caught; exit 9' {name}; echo ready; while :; do sleep 0.02; done");
-        let running = inside(&world, &["--pid"], &image, &script)
-            .spawn()
-            .wait_for("ready");
+        let running = inside(&world, &["--pid"], &image, &script).spawn().wait_for("ready");
         running.signal(signal);
         running.finish().assert_status(9).assert_stdout("ready\ncaught");
     }
@@ -341,14 +275,9 @@ fn a_pid_namespace_passes_on_statuses_and_signals() {
 #[test]
 fn killing_the_process_outside_ends_everything_in_a_pid_namespace() {
     let (world, image) = world_and_image();
-    let running = inside(
-        &world,
-        &["--pid"],
-        &image,
-        "sleep 300 & sleep 300 & echo ready; wait",
-    )
-    .spawn()
-    .wait_for("ready");
+    let running = inside(&world, &["--pid"], &image, "sleep 300 & sleep 300 & echo ready; wait")
+        .spawn()
+        .wait_for("ready");
     running.signal(Signal::SIGKILL);
     assert_eq!(running.finish().signal, Some(Signal::SIGKILL as i32));
     world.assert_nothing_left();
@@ -358,25 +287,12 @@ fn killing_the_process_outside_ends_everything_in_a_pid_namespace() {
 fn an_ipc_namespace_has_no_queues_of_the_host() {
     let (world, image) = world_and_image();
     let of_host = fs::read_link("/proc/self/ns/ipc").expect("there is a /proc");
-    for (options, own) in [
-        (&["--ipc"][..], true),
-        (&["-i"], true),
-        (&["--containall"], true),
-        (&[], false),
-    ] {
-        let output = inside(
-            &world,
-            options,
-            &image,
-            "readlink /proc/self/ns/ipc; cat /proc/sysvipc/shm | wc -l",
-        )
-        .run()
-        .assert_ok();
-        assert_eq!(
-            output.stdout.lines().next() != of_host.to_str(),
-            own,
-            "{options:?}"
-        );
+    for (options, own) in [(&["--ipc"][..], true), (&["-i"], true), (&["--containall"], true), (&[], false)] {
+        let output =
+            inside(&world, options, &image, "readlink /proc/self/ns/ipc; cat /proc/sysvipc/shm | wc -l")
+                .run()
+                .assert_ok();
+        assert_eq!(output.stdout.lines().next() != of_host.to_str(), own, "{options:?}");
     }
 }
 

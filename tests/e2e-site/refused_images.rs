@@ -28,10 +28,7 @@ fn busybox_ext3(world: &World) -> PathBuf {
         .args([&sandbox, &image])
         .arg("64M")
         .output();
-    assert!(
-        made.is_ok_and(|made| made.status.success()),
-        "mkfs.ext3 makes an image"
-    );
+    assert!(made.is_ok_and(|made| made.status.success()), "mkfs.ext3 makes an image");
     std::fs::remove_dir_all(sandbox).expect("it is ours");
     world.give(&image);
     image
@@ -52,14 +49,9 @@ fn a_type_of_image_that_is_switched_off_is_refused_by_the_frontend_and_by_the_st
             starter_says(&mut world, &[], &image, conf).assert_fatal(ACCEPTED);
             run(&world, &image).run().assert_ok().assert_stdout("ran");
         }
-        starter_says(&mut world, &[], &image, &off)
-            .assert_fatal(&text)
-            .assert_stderr_has("line 1)");
+        starter_says(&mut world, &[], &image, &off).assert_fatal(&text).assert_stderr_has("line 1)");
         run(&world, &image).run().assert_fatal(&text);
-        for other in ["squashfs", "sif", "extfs", "dir"]
-            .iter()
-            .filter(|other| **other != kind)
-        {
+        for other in ["squashfs", "sif", "extfs", "dir"].iter().filter(|other| **other != kind) {
             world.conf(&format!("allow container {other} = no\n"));
             run(&world, &image).run().assert_ok();
         }
@@ -71,10 +63,7 @@ fn the_type_rules_bind_root_too_because_they_describe_the_container() {
     let mut world = World::new();
     let image = world.busybox_sqfs("gzip");
     world.conf("allow container squashfs = no\n");
-    run(&world, &image)
-        .as_root()
-        .run()
-        .assert_fatal("configuration disallows");
+    run(&world, &image).as_root().run().assert_fatal("configuration disallows");
 }
 
 #[test]
@@ -83,13 +72,8 @@ fn an_overlay_image_is_an_image_of_its_type() {
     let image = world.busybox_sqfs("gzip");
     let overlay = world.ext3_overlay(64).display().to_string();
     for overlay in [overlay.clone(), format!("{overlay}:ro")] {
-        starter_says(
-            &mut world,
-            &["--overlay", &overlay],
-            &image,
-            "allow container extfs = no\n",
-        )
-        .assert_fatal("configuration disallows users from running extFS based containers");
+        starter_says(&mut world, &["--overlay", &overlay], &image, "allow container extfs = no\n")
+            .assert_fatal("configuration disallows users from running extFS based containers");
     }
 }
 
@@ -101,36 +85,16 @@ fn a_kernel_driver_reads_what_both_spellings_allow() {
     for (options, conf, refused) in [
         (&[][..], "allow kernel squashfs = no", Some("squashfs")),
         (&[], "allow setuid-mount squashfs = no", Some("squashfs")),
-        (
-            &[],
-            "allow kernel squashfs = yes\nallow setuid-mount squashfs = no",
-            Some("squashfs"),
-        ),
-        (
-            &[],
-            "allow kernel squashfs = no\nallow setuid-mount squashfs = yes",
-            Some("squashfs"),
-        ),
+        (&[], "allow kernel squashfs = yes\nallow setuid-mount squashfs = no", Some("squashfs")),
+        (&[], "allow kernel squashfs = no\nallow setuid-mount squashfs = yes", Some("squashfs")),
         (&[], "allow setuid-mount squashfs = iflimited", Some("squashfs")),
-        (
-            &[],
-            "allow setuid-mount squashfs = iflimited\nlimit container owners = laminatest1",
-            None,
-        ),
+        (&[], "allow setuid-mount squashfs = iflimited\nlimit container owners = laminatest1", None),
         (&[], "allow kernel squashfs = yes", None),
         (&[], "allow setuid-mount squashfs = yes", None),
         (&with_overlay, "allow kernel extfs = no", Some("ext3")),
         (&with_overlay, "allow setuid-mount extfs = no", Some("ext3")),
-        (
-            &with_overlay,
-            "allow kernel extfs = yes\nallow setuid-mount extfs = no",
-            Some("ext3"),
-        ),
-        (
-            &with_overlay,
-            "allow kernel extfs = yes\nallow setuid-mount extfs = yes",
-            None,
-        ),
+        (&with_overlay, "allow kernel extfs = yes\nallow setuid-mount extfs = no", Some("ext3")),
+        (&with_overlay, "allow kernel extfs = yes\nallow setuid-mount extfs = yes", None),
         (&[], "allow kernel extfs = no", None),
     ] {
         let output = starter_says(&mut world, options, &squashfs, conf);
@@ -163,12 +127,7 @@ fn images_are_limited_to_owners_by_name_and_by_number() {
         ("0", false),
         ("laminatest2", false),
     ] {
-        let output = starter_says(
-            &mut world,
-            &[],
-            &image,
-            &format!("limit container owners = {owners}\n"),
-        );
+        let output = starter_says(&mut world, &[], &image, &format!("limit container owners = {owners}\n"));
         output.assert_fatal(if accepted { ACCEPTED } else { text });
     }
     starter_says(&mut world, &[], &image, "limit container owners = no-such-user\n")
@@ -182,18 +141,8 @@ fn images_are_limited_to_groups_by_name_and_by_number() {
     let mut world = World::new();
     let image = world.busybox_sqfs("gzip");
     let text = "singularity image is not owned by required group(s)";
-    for (groups, accepted) in [
-        ("laminatest1", true),
-        ("58001", true),
-        ("root", false),
-        ("0", false),
-    ] {
-        let output = starter_says(
-            &mut world,
-            &[],
-            &image,
-            &format!("limit container groups = {groups}\n"),
-        );
+    for (groups, accepted) in [("laminatest1", true), ("58001", true), ("root", false), ("0", false)] {
+        let output = starter_says(&mut world, &[], &image, &format!("limit container groups = {groups}\n"));
         output.assert_fatal(if accepted { ACCEPTED } else { text });
     }
 }
@@ -230,13 +179,7 @@ fn images_are_limited_to_folders_component_by_component() {
     let through_a_link = format!("limit container paths = {}\n", link.display());
     starter_says(&mut world, &[], &inside, &through_a_link).assert_fatal(ACCEPTED);
     // One that does not exist admits nothing.
-    starter_says(
-        &mut world,
-        &[],
-        &inside,
-        "limit container paths = /no/such/place\n",
-    )
-    .assert_fatal(text);
+    starter_says(&mut world, &[], &inside, "limit container paths = /no/such/place\n").assert_fatal(text);
     world.conf(&conf);
     run(&world, &inside).run().assert_ok();
     run(&world, &beside).run().assert_fatal(text);
@@ -281,10 +224,7 @@ fn where_images_are_limited_one_without_a_name_is_refused() {
     world.conf(conf);
     plan.hand_over(&world).run().assert_fatal(ACCEPTED);
     let opening = format!("d:{}", image.display());
-    plan.open_as(0, opening)
-        .hand_over(&world)
-        .run()
-        .assert_fatal("one without a name");
+    plan.open_as(0, opening).hand_over(&world).run().assert_fatal("one without a name");
 }
 
 #[test]
@@ -296,18 +236,13 @@ fn a_directory_as_an_overlay_is_refused_to_users() {
     let plain = HandMade::bare(&world, &[], &image);
     for writable in [false, true] {
         let mut plan = plain.clone();
-        let layer = protocol::Image {
-            descriptor: plan.source(&folder),
-            content: Content::Directory,
-        };
+        let layer = protocol::Image { descriptor: plan.source(&folder), content: Content::Directory };
         if writable {
             plan.plan.writable = Writable::Overlay(layer);
         } else {
             plan.plan.layers.push(layer);
         }
-        plan.hand_over(&world)
-            .run()
-            .assert_fatal("only root user can use sandbox as overlay in setuid mode");
+        plan.hand_over(&world).run().assert_fatal("only root user can use sandbox as overlay in setuid mode");
     }
 }
 
@@ -321,39 +256,16 @@ fn an_image_is_what_the_plan_says_or_it_is_refused() {
         panic!("a squashfs is one");
     };
     let cases = [
-        (
-            &text,
-            Content::Squashfs(window),
-            "there is no squashfs where the plan says",
-        ),
-        (
-            &text,
-            Content::Ext3(window),
-            "there is no ext3 where the plan says",
-        ),
-        (
-            &image,
-            Content::Ext3(window),
-            "there is no ext3 where the plan says",
-        ),
-        (
-            &overlay,
-            Content::Squashfs(window),
-            "there is no squashfs where the plan says",
-        ),
+        (&text, Content::Squashfs(window), "there is no squashfs where the plan says"),
+        (&text, Content::Ext3(window), "there is no ext3 where the plan says"),
+        (&image, Content::Ext3(window), "there is no ext3 where the plan says"),
+        (&overlay, Content::Squashfs(window), "there is no squashfs where the plan says"),
         (
             &image,
             Content::Squashfs(Window { size: 200, ..window }),
             "there is no squashfs where the plan says",
         ),
-        (
-            &image,
-            Content::Squashfs(Window {
-                size: window.size + (1 << 40),
-                ..window
-            }),
-            "outside its file",
-        ),
+        (&image, Content::Squashfs(Window { size: window.size + (1 << 40), ..window }), "outside its file"),
         (
             &image,
             Content::Squashfs(Window { offset: 1, ..window }),
@@ -375,15 +287,9 @@ fn an_image_to_be_written_was_opened_for_writing() {
     let overlay = world.ext3_overlay(64);
     std::fs::set_permissions(&overlay, PermissionsExt::from_mode(0o444)).expect("it is ours");
     let image = world.busybox_sqfs("gzip");
-    let mut plan = HandMade::bare(
-        &world,
-        &["--overlay", &format!("{}:ro", overlay.display())],
-        &image,
-    );
+    let mut plan = HandMade::bare(&world, &["--overlay", &format!("{}:ro", overlay.display())], &image);
     let layer = plan.plan.layers.pop().expect("there is one");
     plan.plan.writable = Writable::Overlay(layer);
     plan.read_only = true;
-    plan.hand_over(&world)
-        .run()
-        .assert_fatal("was not opened for writing");
+    plan.hand_over(&world).run().assert_fatal("was not opened for writing");
 }

@@ -35,12 +35,7 @@ fn world_and_image() -> (World, std::path::PathBuf) {
 fn allow_setuid_no_stops_every_plan() {
     let (mut world, image) = world_and_image();
     let plan = HandMade::bare(&world, &[], &image);
-    refused_by(
-        &mut world,
-        &plan,
-        "allow setuid = no",
-        "suid workflow disabled by administrator",
-    );
+    refused_by(&mut world, &plan, "allow setuid = no", "suid workflow disabled by administrator");
 }
 
 #[test]
@@ -63,36 +58,12 @@ fn a_mount_of_the_site_that_is_switched_off_is_not_made() {
     for (mount, line, text) in [
         (Mount::Proc, "mount proc = no", "/proc is not mounted here"),
         (Mount::Sys, "mount sys = no", "/sys is not mounted here"),
-        (
-            Mount::Dev(Dev::Host),
-            "mount dev = no",
-            "/dev is not mounted here",
-        ),
-        (
-            Mount::Dev(Dev::Minimal { terminals: true }),
-            "mount dev = no",
-            "/dev is not mounted here",
-        ),
-        (
-            Mount::Dev(Dev::Host),
-            "mount dev = minimal",
-            "only a minimal /dev is mounted here",
-        ),
-        (
-            Mount::Tmp,
-            "mount tmp = no",
-            "temporary directories are not mounted here",
-        ),
-        (
-            Mount::VarTmp,
-            "mount tmp = no",
-            "temporary directories are not mounted here",
-        ),
-        (
-            Mount::ResolvConf,
-            "config resolv_conf = no",
-            "resolv.conf is not mounted here",
-        ),
+        (Mount::Dev(Dev::Host), "mount dev = no", "/dev is not mounted here"),
+        (Mount::Dev(Dev::Minimal { terminals: true }), "mount dev = no", "/dev is not mounted here"),
+        (Mount::Dev(Dev::Host), "mount dev = minimal", "only a minimal /dev is mounted here"),
+        (Mount::Tmp, "mount tmp = no", "temporary directories are not mounted here"),
+        (Mount::VarTmp, "mount tmp = no", "temporary directories are not mounted here"),
+        (Mount::ResolvConf, "config resolv_conf = no", "resolv.conf is not mounted here"),
     ] {
         world.conf("");
         let mut plan = HandMade::bare(&world, &[], &image);
@@ -105,16 +76,8 @@ fn a_mount_of_the_site_that_is_switched_off_is_not_made() {
 fn account_files_that_the_site_leaves_alone_are_left_alone() {
     let (mut world, image) = world_and_image();
     for (file, line, text) in [
-        (
-            AccountFile::Passwd,
-            "config passwd = no",
-            "passwd is not changed here",
-        ),
-        (
-            AccountFile::Group,
-            "config group = no",
-            "group is not changed here",
-        ),
+        (AccountFile::Passwd, "config passwd = no", "passwd is not changed here"),
+        (AccountFile::Group, "config group = no", "group is not changed here"),
     ] {
         world.conf("");
         let mut plan = HandMade::bare(&world, &[], &image);
@@ -145,10 +108,7 @@ fn binds_of_the_users_choice_need_user_bind_control() {
 
     world.conf("");
     let mut plan = HandMade::bare(&world, &[], &image);
-    let data = protocol::Image {
-        descriptor: plan.source(&image),
-        content: plan.plan.root.content,
-    };
+    let data = protocol::Image { descriptor: plan.source(&image), content: plan.plan.root.content };
     plan.plan.mounts.push(Mount::Data {
         image: data,
         within: None,
@@ -164,10 +124,9 @@ fn without_user_bind_control_a_home_is_the_callers_own_at_its_own_path() {
     let folder = world.mkdir("data");
     let line = "user bind control = no";
     let text = "binds chosen by the user are not allowed";
-    for (source, destination) in [
-        (folder.as_path(), Path::new("/mnt")),
-        (Path::new("/etc"), Path::new("/etc")),
-    ] {
+    for (source, destination) in
+        [(folder.as_path(), Path::new("/mnt")), (Path::new("/etc"), Path::new("/etc"))]
+    {
         world.conf("");
         let mut plan = HandMade::bare(&world, &[], &image);
         let home = bind(&mut plan, source, destination);
@@ -178,12 +137,7 @@ fn without_user_bind_control_a_home_is_the_callers_own_at_its_own_path() {
     let home = bind(&mut plan, &folder, &folder);
     plan.plan.mounts.push(Mount::Home(home));
     said(&mut world, &plan, line).assert_fatal("while reading the payload");
-    refused_by(
-        &mut world,
-        &plan,
-        "mount home = no",
-        "home directories are not mounted here",
-    );
+    refused_by(&mut world, &plan, "mount home = no", "home directories are not mounted here");
 }
 
 #[test]
@@ -226,10 +180,9 @@ fn a_site_bind_is_a_line_of_the_configuration() {
 fn overlays_need_enable_overlay() {
     let (mut world, image) = world_and_image();
     let overlay = world.ext3_overlay(64).display().to_string();
-    for (options, named) in [
-        (vec!["--overlay", &overlay], "overlay images"),
-        (vec!["--writable-tmpfs"], "--writable-tmpfs"),
-    ] {
+    for (options, named) in
+        [(vec!["--overlay", &overlay], "overlay images"), (vec!["--writable-tmpfs"], "--writable-tmpfs")]
+    {
         world.conf("");
         let plan = HandMade::bare(&world, &options, &image);
         assert_ne!(plan.plan.writable, Writable::Nothing);

@@ -6,11 +6,7 @@ use tests::{Command, Running, World};
 
 /// A shell script in a container.
 pub(crate) fn inside(world: &World, options: &[&str], image: &Path, script: &str) -> Command {
-    world
-        .lamina(["exec"])
-        .args(options)
-        .arg(image)
-        .args(["sh", "-c", script])
+    world.lamina(["exec"]).args(options).arg(image).args(["sh", "-c", script])
 }
 
 /// One line of a mount table.
@@ -47,9 +43,7 @@ fn mount_line(line: &str) -> MountLine {
 
 /// The mounts of a container that is started with these options, and its end.
 pub(crate) fn mounts_with(world: &World, options: &[&str], image: &Path) -> Vec<MountLine> {
-    let running = inside(world, options, image, "echo ready; cat")
-        .spawn()
-        .wait_for("ready");
+    let running = inside(world, options, image, "echo ready; cat").spawn().wait_for("ready");
     let mounts = mounts_of(&running);
     running.finish().assert_ok();
     mounts

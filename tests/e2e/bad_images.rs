@@ -67,10 +67,7 @@ fn a_missing_file_is_called_missing() {
     let circle = world.path("circle");
     symlink("circle", &circle).expect("the home can be written");
     refused_everywhere(&world, &circle, "Too many symbolic links encountered");
-    world
-        .sh(&[], Path::new(""), "true")
-        .run()
-        .assert_fatal("No such file or directory");
+    world.sh(&[], Path::new(""), "true").run().assert_fatal("No such file or directory");
 }
 
 #[test]
@@ -99,20 +96,14 @@ fn what_is_no_image_is_not_recognised() {
     let world = World::new();
     let words = "image format not recognized";
     refused_everywhere(&world, &world.write("zeroes", vec![0; 100_000]), words);
-    refused_everywhere(
-        &world,
-        &world.write("text", "#!/bin/sh\necho hello\n".repeat(100)),
-        words,
-    );
+    refused_everywhere(&world, &world.write("text", "#!/bin/sh\necho hello\n".repeat(100)), words);
     refused_everywhere(
         &world,
         &world.write("launch-only", "#!/usr/bin/env run-singularity\n".repeat(9)),
         words,
     );
     refused_everywhere(&world, Path::new("/bin/busybox"), words);
-    let noise: Vec<u8> = (0..100_000_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     refused_everywhere(&world, &world.write("noise", noise), words);
 }
 
@@ -126,11 +117,7 @@ fn what_is_no_file_is_named_and_never_opened() {
         path
     };
     let pipe = special("pipe", SFlag::S_IFIFO, 0);
-    refused_everywhere(
-        &world,
-        &pipe,
-        "it is a named pipe, not a regular file or directory",
-    );
+    refused_everywhere(&world, &pipe, "it is a named pipe, not a regular file or directory");
     let null = special("null", SFlag::S_IFCHR, makedev(1, 3));
     refused_everywhere(&world, &null, "it is a device, not a regular file or directory");
     let socket = world.path("socket");
@@ -165,17 +152,9 @@ fn an_image_that_was_not_copied_to_its_end_is_told_so() {
 fn ext2_and_ext4_are_told_from_ext3() {
     let world = World::new();
     let ext2 = mkfs(&world, &["-t", "ext2"], "ext2.img");
-    refused_everywhere(
-        &world,
-        &ext2,
-        "file is not a valid ext3 image: it has no journal, as ext2 has none",
-    );
+    refused_everywhere(&world, &ext2, "file is not a valid ext3 image: it has no journal, as ext2 has none");
     let ext4 = mkfs(&world, &["-t", "ext4"], "ext4.img");
-    refused_everywhere(
-        &world,
-        &ext4,
-        "file is not a valid ext3 image: it has ext4 features",
-    );
+    refused_everywhere(&world, &ext4, "file is not a valid ext3 image: it has ext4 features");
 }
 
 #[test]
@@ -195,18 +174,13 @@ fn an_ext3_smaller_than_its_file_is_used() {
     let world = World::new();
     let ext3 = world.ext3_overlay(8);
     cut(&ext3, 9 << 20);
-    overlay_run(&world, &text(&ext3), "echo kept > /note; cat /note")
-        .assert_ok()
-        .assert_stdout("kept");
+    overlay_run(&world, &text(&ext3), "echo kept > /note; cat /note").assert_ok().assert_stdout("kept");
 }
 
 #[test]
 fn an_encrypted_image_is_called_encrypted() {
     let world = World::new();
-    let sample = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../frontend/tests/images/tiny-gocryptfs.sif"
-    );
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../frontend/tests/images/tiny-gocryptfs.sif");
     let image = world.write("encrypted.sif", fs::read(sample).expect("it is there"));
     world
         .sh(&[], &image, "true")
@@ -238,12 +212,8 @@ fn overlay_of_a_dead_writer(world: &World) -> String {
 fn a_journal_is_replayed_by_the_next_writer() {
     let world = World::new();
     let overlay = overlay_of_a_dead_writer(&world);
-    overlay_run(&world, &overlay, "cat /note")
-        .assert_ok()
-        .assert_stdout("kept");
-    overlay_run(&world, &format!("{overlay}:ro"), "cat /note")
-        .assert_ok()
-        .assert_stdout("kept");
+    overlay_run(&world, &overlay, "cat /note").assert_ok().assert_stdout("kept");
+    overlay_run(&world, &format!("{overlay}:ro"), "cat /note").assert_ok().assert_stdout("kept");
 }
 
 #[test]
@@ -256,18 +226,14 @@ fn a_reader_of_an_overlay_with_a_journal_to_replay_is_told_how() {
         .assert_stderr_has(&format!("'e2fsck -f \"{overlay}\"' repairs it"));
     let repair = world.program("e2fsck").args(["-f", "-y", &overlay]).run();
     assert!(matches!(repair.status, Some(0 | 1)), "{repair}");
-    overlay_run(&world, &read_only, "cat /note")
-        .assert_ok()
-        .assert_stdout("kept");
+    overlay_run(&world, &read_only, "cat /note").assert_ok().assert_stdout("kept");
 }
 
 #[test]
 fn an_overlay_marked_as_damaged_is_refused_with_the_command_that_repairs_it() {
     let world = World::new();
     let overlay = text(&world.ext3_overlay(8));
-    let mark = world
-        .program("debugfs")
-        .args(["-w", "-R", "ssv state 2", &overlay]);
+    let mark = world.program("debugfs").args(["-w", "-R", "ssv state 2", &overlay]);
     mark.run().assert_ok();
     for option in [overlay.clone(), format!("{overlay}:ro")] {
         overlay_run(&world, &option, "true")
@@ -285,9 +251,7 @@ fn a_damaged_overlay_becomes_read_only_and_is_refused_from_then_on() {
     let overlay = text(&world.ext3_overlay(8));
     overlay_run(&world, &overlay, "mkdir /d; echo x > /d/file").assert_ok();
     // The inode of /d is no longer one.
-    let spoil = world
-        .program("debugfs")
-        .args(["-w", "-R", "sif /upper/d block[0] 99999999", &overlay]);
+    let spoil = world.program("debugfs").args(["-w", "-R", "sif /upper/d block[0] 99999999", &overlay]);
     spoil.run().assert_ok();
     let output = overlay_run(&world, &overlay, "ls /d; touch /d/new || touch /other");
     assert_eq!(output.status, Some(1), "{output}");
@@ -310,11 +274,7 @@ fn a_spoilt_squashfs_fails_where_it_is_spoilt() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
     let length = fs::metadata(&image).expect("it is there").len();
-    overwrite(
-        &image,
-        96,
-        &vec![0x55; usize::try_from(length / 2).expect("it is small")],
-    );
+    overwrite(&image, 96, &vec![0x55; usize::try_from(length / 2).expect("it is small")]);
     let output = world.sh(&[], &image, "true").run();
     assert!(matches!(output.status, Some(126 | 127 | 255)), "{output}");
     overwrite(&image, length / 2, &vec![0x55; 4096]);
@@ -336,9 +296,7 @@ fn an_overlay_on_a_read_only_file_system_can_only_be_read() {
     overlay_run(&world, &there, "true")
         .assert_fatal(&format!("could not use {there} for writing"))
         .assert_stderr_has(&format!("--overlay {there}:ro"));
-    overlay_run(&world, &format!("{there}:ro"), "cat /note")
-        .assert_ok()
-        .assert_stdout("kept");
+    overlay_run(&world, &format!("{there}:ro"), "cat /note").assert_ok().assert_stdout("kept");
 }
 
 #[test]

@@ -20,24 +20,13 @@ fn writable_and_overlay_exclude_each_other_in_each_incumbents_words() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sandbox(), world.ext3_overlay(8));
     for (program, words) in [
-        (
-            "lamina",
-            "you could not use --overlay in conjunction with --writable",
-        ),
-        (
-            "singularity",
-            "you could not use --overlay in conjunction with --writable",
-        ),
+        ("lamina", "you could not use --overlay in conjunction with --writable"),
+        ("singularity", "you could not use --overlay in conjunction with --writable"),
         ("apptainer", "cannot use --overlay in conjunction with --writable"),
     ] {
         let program = world.installed().prefix().join("bin").join(program);
         let refused = world.program(program).args(["exec", "--writable", "--overlay"]);
-        refused
-            .arg(&overlay)
-            .arg(&image)
-            .arg("true")
-            .run()
-            .assert_fatal(&format!("FATAL:   {words}\n"));
+        refused.arg(&overlay).arg(&image).arg("true").run().assert_fatal(&format!("FATAL:   {words}\n"));
     }
 }
 
@@ -61,29 +50,19 @@ fn writable_tmpfs_refuses_a_second_place_for_changes() {
         "FATAL:   while loading overlay images: you can't specify --writable-tmpfs with another writable overlay image \
          ({overlay})\n"
     );
-    world
-        .sh(&["--writable-tmpfs", "--overlay", &overlay], &image, "true")
-        .run()
-        .assert_fatal(&words);
+    world.sh(&["--writable-tmpfs", "--overlay", &overlay], &image, "true").run().assert_fatal(&words);
 }
 
 #[test]
 fn writable_tmpfs_lies_on_top_of_read_only_overlays() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(8)));
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /note").run().assert_ok();
     let read_only = format!("{overlay}:ro");
     let options = ["--writable-tmpfs", "--overlay", &read_only];
     for _ in 0..2 {
         world
-            .sh(
-                &options,
-                &image,
-                "cat /note; echo changed > /note; cat /note; rm /note",
-            )
+            .sh(&options, &image, "cat /note; echo changed > /note; cat /note; rm /note")
             .run()
             .assert_ok()
             .assert_stdout("kept\nchanged");
@@ -99,10 +78,7 @@ fn the_second_writable_overlay_is_told_to_be_read_only() {
         "FATAL:   while loading overlay images: you can't specify more than one writable overlay, {first} contains a \
          writable overlay, requires to use '--overlay {second}:ro'\n"
     );
-    world
-        .sh(&["--overlay", &first, "--overlay", &second], &image, "true")
-        .run()
-        .assert_fatal(&words);
+    world.sh(&["--overlay", &first, "--overlay", &second], &image, "true").run().assert_fatal(&words);
 }
 
 #[test]
@@ -113,9 +89,7 @@ fn writable_on_a_sif_without_an_overlay_names_the_command_that_adds_one() {
     world
         .sh(&["--writable"], &image, "true")
         .run()
-        .assert_fatal(&format!(
-            "FATAL:   no SIF writable overlay partition found in {path}\n"
-        ))
+        .assert_fatal(&format!("FATAL:   no SIF writable overlay partition found in {path}\n"))
         .assert_stderr_has(&format!("'lamina overlay create {path}' adds one"));
 }
 
@@ -130,10 +104,7 @@ fn writable_on_what_the_user_may_not_write_is_refused() {
             "FATAL:   could not use {} for writing, you don't have write permissions\n",
             image.display()
         );
-        world
-            .sh(&["--writable"], &image, "true")
-            .run()
-            .assert_fatal(&words);
+        world.sh(&["--writable"], &image, "true").run().assert_fatal(&words);
         world.sh(&[], &image, "true").run().assert_ok();
     }
 }
@@ -146,28 +117,20 @@ fn writable_on_a_bare_squashfs_is_refused() {
         "FATAL:   could not set {} image writable: squashfs is a read-only filesystem\n",
         image.display()
     );
-    world
-        .sh(&["--writable"], &image, "true")
-        .run()
-        .assert_fatal(&words);
+    world.sh(&["--writable"], &image, "true").run().assert_fatal(&words);
 }
 
 #[test]
 fn an_overlay_that_cannot_be_written_is_an_error_and_never_quietly_read_only() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), world.ext3_overlay(8));
-    world
-        .sh(&["--overlay", &text(&overlay)], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &text(&overlay)], &image, "echo kept > /note").run().assert_ok();
     take_away(&overlay, 0o644);
     let overlay = text(&overlay);
     world
         .sh(&["--overlay", &overlay], &image, "true")
         .run()
-        .assert_fatal(&format!(
-            "could not use {overlay} for writing, you don't have write permissions\n"
-        ))
+        .assert_fatal(&format!("could not use {overlay} for writing, you don't have write permissions\n"))
         .assert_stderr_has(&format!("--overlay {overlay}:ro"));
     world
         .sh(&["--overlay", &format!("{overlay}:ro")], &image, "cat /note")
@@ -194,27 +157,17 @@ fn every_word_after_the_colon_is_known_or_refused() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(8)));
     for (option, writable) in [("", true), (":", true), (":rw", true), (":ro", false)] {
-        let run = world
-            .sh(
-                &["--overlay", &format!("{overlay}{option}")],
-                &image,
-                "touch /note",
-            )
-            .run();
+        let run = world.sh(&["--overlay", &format!("{overlay}{option}")], &image, "touch /note").run();
         run.assert_status(i32::from(!writable));
     }
     for option in ["RO", "r", "ro:ro", "readonly", "\n"] {
-        let run = world
-            .sh(&["--overlay", &format!("{overlay}:{option}")], &image, "true")
-            .run();
+        let run = world.sh(&["--overlay", &format!("{overlay}:{option}")], &image, "true").run();
         assert_eq!(run.status, Some(255), "{option:?}: {run}");
     }
     world
         .sh(&["--overlay", &format!("{overlay}:readonly")], &image, "true")
         .run()
-        .assert_fatal(&format!(
-            "FATAL:   unknown option 'readonly' for overlay {overlay}\n"
-        ));
+        .assert_fatal(&format!("FATAL:   unknown option 'readonly' for overlay {overlay}\n"));
 }
 
 #[test]
@@ -235,10 +188,7 @@ fn a_site_without_overlays_refuses_each_way_to_ask_for_one() {
         (&[], &sif, "SIF overlay partition requires"),
         (&["--writable"], &sif, "SIF overlay partition requires"),
     ] {
-        world
-            .sh(options, image, "true")
-            .run()
-            .assert_fatal(&format!("FATAL:   {words} {by_site}\n"));
+        world.sh(options, image, "true").run().assert_fatal(&format!("FATAL:   {words} {by_site}\n"));
     }
     world.sh(&[], &image, "true").run().assert_ok();
 }
@@ -262,16 +212,8 @@ fn a_directory_overlay_of_an_ordinary_user_names_what_works_instead() {
 fn the_variables_of_the_flags_do_the_same() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(8)));
-    for variable in [
-        "SINGULARITY_OVERLAY",
-        "SINGULARITY_OVERLAYIMAGE",
-        "APPTAINER_OVERLAY",
-    ] {
-        world
-            .sh(&[], &image, &format!("touch /{variable}"))
-            .env(variable, &overlay)
-            .run()
-            .assert_ok();
+    for variable in ["SINGULARITY_OVERLAY", "SINGULARITY_OVERLAYIMAGE", "APPTAINER_OVERLAY"] {
+        world.sh(&[], &image, &format!("touch /{variable}")).env(variable, &overlay).run().assert_ok();
     }
     world
         .sh(&[], &image, "ls -d /*_OVERLAY*")
@@ -279,9 +221,5 @@ fn the_variables_of_the_flags_do_the_same() {
         .run()
         .assert_ok()
         .assert_stdout("/APPTAINER_OVERLAY\n/SINGULARITY_OVERLAY\n/SINGULARITY_OVERLAYIMAGE");
-    world
-        .sh(&[], &image, "touch /memory")
-        .env("SINGULARITY_WRITABLE_TMPFS", "1")
-        .run()
-        .assert_ok();
+    world.sh(&[], &image, "touch /memory").env("SINGULARITY_WRITABLE_TMPFS", "1").run().assert_ok();
 }

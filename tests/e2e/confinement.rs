@@ -8,12 +8,7 @@ fn the_program_has_no_privilege_and_can_get_none() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
     let script = "grep -E '^(Uid|Gid|Cap|NoNewPrivs|Seccomp:)' /proc/self/status";
-    let output = world
-        .lamina(["exec"])
-        .arg(image)
-        .args(["sh", "-c", script])
-        .run()
-        .assert_ok();
+    let output = world.lamina(["exec"]).arg(image).args(["sh", "-c", script]).run().assert_ok();
     let (uid, gid) = (world.user().uid, world.user().gid);
     let mut expected = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\n");
     for set in ["Inh", "Prm", "Eff", "Bnd", "Amb"] {
@@ -32,11 +27,7 @@ fn a_setuid_program_in_an_image_is_powerless() {
     std::fs::set_permissions(&setuid, PermissionsExt::from_mode(0o4755)).expect("it is ours");
     let uid = world.user().uid;
     let script = "/home/id -u; /home/id -ru";
-    let output = world
-        .lamina(["exec"])
-        .arg(sandbox)
-        .args(["sh", "-c", script])
-        .run();
+    let output = world.lamina(["exec"]).arg(sandbox).args(["sh", "-c", script]).run();
     output.assert_ok().assert_stdout(&format!(
         "{uid}
 {uid}"
@@ -58,10 +49,7 @@ fn every_mount_is_nosuid_and_nodev_outside_dev() {
         let fields: Vec<&str> = line.split(' ').collect();
         let (place, options) = (fields[4], fields[5]);
         assert!(options.contains("nosuid"), "{line}");
-        assert!(
-            options.contains("nodev") || place == "/dev" || place.starts_with("/dev/"),
-            "{line}"
-        );
+        assert!(options.contains("nodev") || place == "/dev" || place.starts_with("/dev/"), "{line}");
     }
 }
 
@@ -71,12 +59,7 @@ fn no_descriptor_of_the_way_in_is_left_open() {
     let (image, overlay) = (world.busybox_sqfs("gzip"), world.ext3_overlay(64));
     // The shell opens one itself to list them.
     let script = "cd /proc/self/fd && ls";
-    let output = world
-        .lamina(["exec", "--overlay"])
-        .arg(overlay)
-        .arg(image)
-        .args(["sh", "-c", script])
-        .run();
+    let output = world.lamina(["exec", "--overlay"]).arg(overlay).arg(image).args(["sh", "-c", script]).run();
     output.assert_ok().assert_stdout("0\n1\n2\n3");
 }
 
@@ -91,10 +74,7 @@ fn no_process_of_ours_is_between_the_shell_and_the_program() {
         .spawn()
         .wait_for("ready");
     let command = std::fs::read(format!("/proc/{}/cmdline", running.pid)).expect("it runs");
-    assert_eq!(
-        String::from_utf8_lossy(&command),
-        "sh\0-c\0echo ready; cat; true\0"
-    );
+    assert_eq!(String::from_utf8_lossy(&command), "sh\0-c\0echo ready; cat; true\0");
     running.finish().assert_ok();
 }
 
@@ -111,30 +91,16 @@ fn another_users_files_cannot_be_bound_or_run() {
         .args(["cat", "/mnt"])
         .as_user(User::second())
         .run();
-    assert!(
-        output.status != Some(0) && !output.stdout.contains("hidden"),
-        "{output}"
-    );
+    assert!(output.status != Some(0) && !output.stdout.contains("hidden"), "{output}");
     std::fs::set_permissions(&image, PermissionsExt::from_mode(0o600)).expect("it is ours");
-    let output = world
-        .lamina(["exec"])
-        .arg(&image)
-        .arg("true")
-        .as_user(User::second())
-        .run();
+    let output = world.lamina(["exec"]).arg(&image).arg("true").as_user(User::second()).run();
     output.assert_fatal("is not readable by the current user");
 }
 
 #[test]
 fn the_starter_alone_refuses() {
     let world = World::new();
-    world
-        .program(world.installed().starter_suid())
-        .run()
-        .assert_fatal("");
+    world.program(world.installed().starter_suid()).run().assert_fatal("");
     let unprivileged = world.installed().prefix().join("libexec/lamina/bin/starter");
-    world
-        .program(unprivileged)
-        .run()
-        .assert_fatal("does not run with root's privilege");
+    world.program(unprivileged).run().assert_fatal("does not run with root's privilege");
 }

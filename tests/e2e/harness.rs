@@ -23,19 +23,9 @@ fn a_command_runs_as_the_worlds_user_in_his_home() {
 #[test]
 fn other_users_can_be_asked_for() {
     let world = World::new();
-    let second = world
-        .program("/usr/bin/id")
-        .arg("-u")
-        .as_user(User::second())
-        .run();
+    let second = world.program("/usr/bin/id").arg("-u").as_user(User::second()).run();
     second.assert_ok().assert_stdout("70002");
-    world
-        .program("/usr/bin/id")
-        .arg("-u")
-        .as_root()
-        .run()
-        .assert_ok()
-        .assert_stdout("0");
+    world.program("/usr/bin/id").arg("-u").as_root().run().assert_ok().assert_stdout("0");
 }
 
 #[test]
@@ -51,11 +41,8 @@ fn a_configuration_is_seen_by_its_worlds_commands_and_nobody_else() {
 #[test]
 fn a_running_command_can_be_waited_for_and_signalled() {
     let world = World::new();
-    let running = world
-        .program("/bin/sh")
-        .args(["-c", "echo ready; exec sleep 50"])
-        .spawn()
-        .wait_for("ready");
+    let running =
+        world.program("/bin/sh").args(["-c", "echo ready; exec sleep 50"]).spawn().wait_for("ready");
     running.signal(Signal::SIGTERM);
     assert_eq!(running.finish().signal, Some(Signal::SIGTERM as i32));
 }
@@ -64,26 +51,15 @@ fn a_running_command_can_be_waited_for_and_signalled() {
 #[should_panic(expected = "left behind")]
 fn a_process_that_stays_fails_the_test() {
     let world = World::new();
-    world
-        .program("/bin/sh")
-        .args(["-c", "sleep 7 >/dev/null 2>&1 &"])
-        .run()
-        .assert_ok();
+    world.program("/bin/sh").args(["-c", "sleep 7 >/dev/null 2>&1 &"]).run().assert_ok();
 }
 
 #[test]
 fn images_are_made_and_belong_to_the_user() {
     use std::os::unix::fs::MetadataExt;
     let world = World::new();
-    for image in [
-        world.busybox_sandbox(),
-        world.busybox_sqfs("gzip"),
-        world.ext3_overlay(64),
-    ] {
-        assert_eq!(
-            std::fs::metadata(&image).expect("it was made").uid(),
-            world.user().uid.as_raw()
-        );
+    for image in [world.busybox_sandbox(), world.busybox_sqfs("gzip"), world.ext3_overlay(64)] {
+        assert_eq!(std::fs::metadata(&image).expect("it was made").uid(), world.user().uid.as_raw());
     }
     assert_eq!(world.files(), ["busybox", "busybox-gzip.sqfs", "overlay-2.img"]);
 }

@@ -24,11 +24,7 @@ fn every_compression_that_the_kernel_has_runs_and_is_a_layer() {
         let image = world.busybox_sqfs(compression);
         world.sh(&[], &image, "md5sum /bin/busybox").run().assert_ok();
         world
-            .sh(
-                &["--overlay", &image.display().to_string()],
-                &sandbox,
-                "ls -ld /bin | cut -d' ' -f1",
-            )
+            .sh(&["--overlay", &image.display().to_string()], &sandbox, "ls -ld /bin | cut -d' ' -f1")
             .run()
             .assert_ok()
             .assert_stdout("drwxr-xr-x");
@@ -44,16 +40,9 @@ fn images_of_2_x_with_a_launch_line_run_and_are_overlays() {
     let overlay = overlay.display().to_string();
     for (number, image) in [squashfs, ext3].iter().enumerate() {
         let script = format!("echo {number} >> /note");
+        world.sh(&["--overlay", &overlay], image, &script).run().assert_ok();
         world
-            .sh(&["--overlay", &overlay], image, &script)
-            .run()
-            .assert_ok();
-        world
-            .sh(
-                &["--overlay", &format!("{overlay}:ro")],
-                image,
-                "tail -n 1 /note; ls /bin/sh",
-            )
+            .sh(&["--overlay", &format!("{overlay}:ro")], image, "tail -n 1 /note; ls /bin/sh")
             .run()
             .assert_ok()
             .assert_stdout(&format!("{number}\n/bin/sh"));
@@ -64,20 +53,9 @@ fn images_of_2_x_with_a_launch_line_run_and_are_overlays() {
 fn a_bare_ext3_is_read_only_until_it_is_asked_for_writable() {
     let world = World::new();
     let image = world.busybox_ext3();
-    world
-        .sh(&[], &image, "touch /new")
-        .run()
-        .assert_status(1)
-        .assert_stderr_has("Read-only file system");
-    world
-        .sh(&["-w"], &image, "echo kept > /note; rmdir /home")
-        .run()
-        .assert_ok();
-    world
-        .sh(&[], &image, "cat /note; ls -d /home")
-        .run()
-        .assert_status(1)
-        .assert_stdout("kept");
+    world.sh(&[], &image, "touch /new").run().assert_status(1).assert_stderr_has("Read-only file system");
+    world.sh(&["-w"], &image, "echo kept > /note; rmdir /home").run().assert_ok();
+    world.sh(&[], &image, "cat /note; ls -d /home").run().assert_status(1).assert_stdout("kept");
     world.program("e2fsck").arg("-fn").arg(&image).run().assert_ok();
 }
 
@@ -86,11 +64,7 @@ fn a_legacy_ext3_with_a_launch_line_can_be_written() {
     let world = World::new();
     let image = with_launch_line(&world, &world.busybox_ext3(), "box.img");
     world.sh(&["-w"], &image, "echo kept > /note").run().assert_ok();
-    world
-        .sh(&[], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&[], &image, "cat /note").run().assert_ok().assert_stdout("kept");
     assert!(fs::read(&image).expect("it is there").starts_with(LAUNCH_LINE));
 }
 
@@ -98,19 +72,9 @@ fn a_legacy_ext3_with_a_launch_line_can_be_written() {
 fn a_sandbox_is_read_only_until_it_is_asked_for_writable() {
     let world = World::new();
     let image = world.busybox_sandbox();
-    world
-        .sh(&[], &image, "touch /new")
-        .run()
-        .assert_status(1)
-        .assert_stderr_has("Read-only file system");
-    world
-        .sh(&["-w"], &image, "echo kept > /note; rm /bin/vi")
-        .run()
-        .assert_ok();
-    assert_eq!(
-        fs::read_to_string(image.join("note")).expect("it was written"),
-        "kept\n"
-    );
+    world.sh(&[], &image, "touch /new").run().assert_status(1).assert_stderr_has("Read-only file system");
+    world.sh(&["-w"], &image, "echo kept > /note; rm /bin/vi").run().assert_ok();
+    assert_eq!(fs::read_to_string(image.join("note")).expect("it was written"), "kept\n");
     assert!(!image.join("bin/vi").is_symlink());
 }
 
@@ -119,10 +83,7 @@ fn a_sandbox_takes_an_overlay_and_stays_as_it_is() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sandbox(), world.ext3_overlay(8));
     let overlay = overlay.display().to_string();
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /note; rm /bin/vi")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /note; rm /bin/vi").run().assert_ok();
     world
         .sh(&["--overlay", &overlay], &image, "cat /note; test ! -e /bin/vi")
         .run()
@@ -134,22 +95,11 @@ fn a_sandbox_takes_an_overlay_and_stays_as_it_is() {
 #[test]
 fn what_other_programs_made_runs() {
     let world = World::new();
-    for name in [
-        "tiny.sqfs",
-        "legacy-2.4.simg",
-        "tiny.sif",
-        "tiny-signed-pgp.sif",
-        "tiny-signed-dsse.sif",
-    ] {
+    for name in ["tiny.sqfs", "legacy-2.4.simg", "tiny.sif", "tiny-signed-pgp.sif", "tiny-signed-dsse.sif"] {
         let image = sample(&world, name);
         // There is no program in these.
-        let run = world
-            .lamina(["exec", "--bind", "/bin/busybox:/busybox"])
-            .arg(&image);
-        run.args(["/busybox", "cat", "/data/hello.txt"])
-            .run()
-            .assert_ok()
-            .assert_stdout("hello");
+        let run = world.lamina(["exec", "--bind", "/bin/busybox:/busybox"]).arg(&image);
+        run.args(["/busybox", "cat", "/data/hello.txt"]).run().assert_ok().assert_stdout("hello");
     }
 }
 
@@ -157,12 +107,7 @@ fn what_other_programs_made_runs() {
 fn an_image_without_the_program_says_so() {
     let world = World::new();
     let image = sample(&world, "tiny.sif");
-    world
-        .lamina(["exec"])
-        .arg(&image)
-        .arg("/bin/ls")
-        .run()
-        .assert_fatal("/bin/ls");
+    world.lamina(["exec"]).arg(&image).arg("/bin/ls").run().assert_fatal("/bin/ls");
 }
 
 #[test]
@@ -188,17 +133,9 @@ fn the_marks_of_the_kernel_in_an_overlay_made_elsewhere_are_understood() {
     for file in ["data/base.txt", "data/gone.txt", "opq/lower.txt"] {
         world.write(&format!("busybox/{file}"), "lower\n");
     }
-    let packed = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/images/overlay-kernel-marks.ext3.zst"
-    );
+    let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/images/overlay-kernel-marks.ext3.zst");
     let overlay = world.path("marks.ext3");
-    world
-        .program("zstd")
-        .args(["-qd", packed, "-o"])
-        .arg(&overlay)
-        .run()
-        .assert_ok();
+    world.program("zstd").args(["-qd", packed, "-o"]).arg(&overlay).run().assert_ok();
     for option in ["", ":ro"] {
         let option = format!("{}{option}", overlay.display());
         world
@@ -220,10 +157,7 @@ fn everything_that_was_built_runs_and_holds_the_same() {
     let mut sources = vec![sandbox, squashfs, ext3, launched];
     // What is built first is built from in turn.
     for number in 0..6 {
-        let (sif, folder) = (
-            world.path(&format!("{number}.sif")),
-            world.path(&format!("{number}")),
-        );
+        let (sif, folder) = (world.path(&format!("{number}.sif")), world.path(&format!("{number}")));
         let source = sources[number].clone();
         world.lamina(["build"]).args([&sif, &source]).run().assert_ok();
         let build = world.lamina(["build", "--sandbox"]).args([&folder, &source]);
@@ -260,17 +194,11 @@ fn a_built_sif_is_a_program_itself() {
 fn one_image_runs_many_times_at_once() {
     let world = World::new();
     let image = world.busybox_sif();
-    let overlays: Vec<String> = (0..4)
-        .map(|_| world.ext3_overlay(8).display().to_string())
-        .collect();
+    let overlays: Vec<String> = (0..4).map(|_| world.ext3_overlay(8).display().to_string()).collect();
     let running: Vec<_> = overlays
         .iter()
         .map(|overlay| {
-            let run = world.sh(
-                &["--overlay", overlay],
-                &image,
-                "echo ready; cat; echo kept > /note",
-            );
+            let run = world.sh(&["--overlay", overlay], &image, "echo ready; cat; echo kept > /note");
             run.spawn().wait_for("ready")
         })
         .collect();
@@ -278,11 +206,7 @@ fn one_image_runs_many_times_at_once() {
         run.finish().assert_ok();
     }
     for overlay in &overlays {
-        world
-            .sh(&["--overlay", overlay], &image, "cat /note")
-            .run()
-            .assert_ok()
-            .assert_stdout("kept");
+        world.sh(&["--overlay", overlay], &image, "cat /note").run().assert_ok().assert_stdout("kept");
     }
 }
 

@@ -9,23 +9,15 @@ const LAYOUT: &str = include_str!("../../packaging/layout");
 #[test]
 fn every_line_of_the_layout_is_true() {
     let prefix = installed().prefix().display().to_string();
-    let lines = LAYOUT
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = LAYOUT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     for line in lines {
         let [kind, source, destination, mode, owner] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             panic!("not five columns: {line}");
         };
         let path =
-            destination
-                .replacen("PREFIX", &prefix, 1)
-                .replacen("SYSCONFDIR", &format!("{prefix}/etc"), 1);
+            destination.replacen("PREFIX", &prefix, 1).replacen("SYSCONFDIR", &format!("{prefix}/etc"), 1);
         let metadata = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!(
-            (owner, metadata.uid(), metadata.gid()),
-            ("root:root", 0, 0),
-            "{path}"
-        );
+        assert_eq!((owner, metadata.uid(), metadata.gid()), ("root:root", 0, 0), "{path}");
         if kind == "link" {
             assert_eq!(fs::read_link(&path).expect("it is a link").as_os_str(), source);
         } else {
@@ -38,9 +30,7 @@ fn every_line_of_the_layout_is_true() {
 fn only_the_starter_is_setuid() {
     let setuid = LAYOUT.lines().filter(|line| line.contains(" 4711 ")).count();
     assert_eq!(setuid, 1);
-    let mode = fs::metadata(installed().starter_suid())
-        .expect("it is installed")
-        .mode();
+    let mode = fs::metadata(installed().starter_suid()).expect("it is installed").mode();
     assert_eq!(mode & 0o7777, 0o4711);
 }
 
@@ -59,9 +49,6 @@ fn interpreted(elf: &[u8]) -> bool {
     let half = |at: usize| usize::from(u16::from_ne_bytes([elf[at], elf[at + 1]]));
     let table = u64::from_ne_bytes(elf[32..40].try_into().expect("eight bytes")) as usize;
     let (entry_bytes, entries) = (half(54), half(56));
-    let types = elf[table..]
-        .chunks(entry_bytes)
-        .take(entries)
-        .map(|entry| &entry[..4]);
+    let types = elf[table..].chunks(entry_bytes).take(entries).map(|entry| &entry[..4]);
     types.into_iter().any(|kind| kind == PT_INTERP.to_ne_bytes())
 }

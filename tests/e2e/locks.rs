@@ -49,9 +49,7 @@ fn the_second_writer_is_told_process_command_user_and_host_of_the_first() {
         host_name()
     );
     let second = world.sh(&["--overlay", &overlay], &image, "true").run();
-    second
-        .assert_fatal(&for_writing(&overlay))
-        .assert_stderr_has(&holder);
+    second.assert_fatal(&for_writing(&overlay)).assert_stderr_has(&holder);
     first.finish().assert_ok();
 }
 
@@ -61,12 +59,8 @@ fn a_reader_of_a_written_overlay_is_told_its_writer() {
     let (image, overlay) = images(&world);
     let first = held(&world, &["--overlay", &overlay], &image);
     let holder = format!("It is in use by process {} (lamina exec)", first.pid);
-    let second = world
-        .sh(&["--overlay", &format!("{overlay}:ro")], &image, "true")
-        .run();
-    second
-        .assert_fatal(&for_reading(&overlay))
-        .assert_stderr_has(&holder);
+    let second = world.sh(&["--overlay", &format!("{overlay}:ro")], &image, "true").run();
+    second.assert_fatal(&for_reading(&overlay)).assert_stderr_has(&holder);
     first.finish().assert_ok();
 }
 
@@ -78,28 +72,18 @@ fn a_writer_is_refused_while_somebody_reads() {
     let writer = world.sh(&["--overlay", &overlay], &image, "true").run();
     writer.assert_fatal(&for_writing(&overlay));
     reader.finish().assert_ok();
-    world
-        .sh(&["--overlay", &overlay], &image, "true")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "true").run().assert_ok();
 }
 
 #[test]
 fn readers_share_an_overlay() {
     let world = World::new();
     let (image, overlay) = images(&world);
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /note").run().assert_ok();
     let read_only = format!("{overlay}:ro");
     let options = ["--overlay", read_only.as_str()];
     let readers = [(); 3].map(|()| held(&world, &options, &image));
-    world
-        .sh(&options, &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&options, &image, "cat /note").run().assert_ok().assert_stdout("kept");
     for reader in readers {
         reader.finish().assert_ok();
     }
@@ -139,17 +123,10 @@ fn one_overlay_cannot_be_read_and_written_in_one_container() {
 fn one_overlay_may_be_read_twice_in_one_container() {
     let world = World::new();
     let (image, overlay) = images(&world);
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /note").run().assert_ok();
     let read_only = format!("{overlay}:ro");
     world
-        .sh(
-            &["--overlay", &read_only, "--overlay", &read_only],
-            &image,
-            "cat /note",
-        )
+        .sh(&["--overlay", &read_only, "--overlay", &read_only], &image, "cat /note")
         .run()
         .assert_ok()
         .assert_stdout("kept");
@@ -205,22 +182,14 @@ fn a_background_process_keeps_the_overlay_until_it_ends() {
         let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
     }
     world.assert_nothing_left();
-    world
-        .sh(&["--overlay", &overlay], &image, "cat /late")
-        .run()
-        .assert_ok()
-        .assert_stdout("late");
+    world.sh(&["--overlay", &overlay], &image, "cat /late").run().assert_ok().assert_stdout("late");
 }
 
 #[test]
 fn an_embedded_overlay_is_locked_like_one_beside_the_image() {
     let world = World::new();
     let image = world.busybox_sif();
-    world
-        .lamina(["overlay", "create", "--size", "64"])
-        .arg(&image)
-        .run()
-        .assert_ok();
+    world.lamina(["overlay", "create", "--size", "64"]).arg(&image).run().assert_ok();
     let path = image.display().to_string();
     let writing = format!("can't open {path} for writing, currently in use by another process");
     let reading = format!("can't open {path} for reading, currently in use for writing by another process");
@@ -233,10 +202,7 @@ fn an_embedded_overlay_is_locked_like_one_beside_the_image() {
     writer.finish().assert_ok();
     let reader = held(&world, &[], &image);
     world.sh(&[], &image, "true").run().assert_ok();
-    world
-        .sh(&["--writable"], &image, "true")
-        .run()
-        .assert_fatal(&writing);
+    world.sh(&["--writable"], &image, "true").run().assert_fatal(&writing);
     reader.finish().assert_ok();
 }
 
@@ -244,11 +210,7 @@ fn an_embedded_overlay_is_locked_like_one_beside_the_image() {
 fn an_overlay_in_use_cannot_be_taken_out_of_its_sif() {
     let world = World::new();
     let image = world.busybox_sif();
-    world
-        .lamina(["overlay", "create", "--size", "64"])
-        .arg(&image)
-        .run()
-        .assert_ok();
+    world.lamina(["overlay", "create", "--size", "64"]).arg(&image).run().assert_ok();
     let writer = held(&world, &["--writable"], &image);
     let holder = format!("It is in use by process {}", writer.pid);
     let removal = world.lamina(["sif", "del", "4"]).arg(&image).run();
@@ -264,14 +226,8 @@ fn a_written_ext3_root_is_locked() {
     let path = image.display().to_string();
     let writer = held(&world, &["--writable"], &image);
     for (options, text) in [
-        (
-            &["--writable"][..],
-            "for writing, currently in use by another process",
-        ),
-        (
-            &[],
-            "for reading, currently in use for writing by another process",
-        ),
+        (&["--writable"][..], "for writing, currently in use by another process"),
+        (&[], "for reading, currently in use for writing by another process"),
     ] {
         let text = format!("can't open {path} {text}");
         world.sh(options, &image, "true").run().assert_fatal(&text);
@@ -292,11 +248,7 @@ fn read_only_images_are_never_locked() {
     });
     let layer = layer.display().to_string();
     let first = held(&world, &["--overlay", &layer], &image);
-    world
-        .sh(&["--overlay", &layer], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&["--overlay", &layer], &image, "cat /note").run().assert_ok().assert_stdout("kept");
     first.finish().assert_ok();
 }
 
@@ -304,11 +256,7 @@ fn read_only_images_are_never_locked() {
 fn the_posix_locks_of_the_incumbents_are_respected_and_their_process_named() {
     let world = World::new();
     let (image, overlay) = images(&world);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&overlay)
-        .expect("root may open it");
+    let file = OpenOptions::new().read(true).write(true).open(&overlay).expect("root may open it");
     let length = file.metadata().expect("it is open").len();
     let lock = nix::libc::flock {
         l_type: nix::libc::F_WRLCK as i16,
@@ -333,11 +281,8 @@ fn another_user_is_told_too() {
     std::fs::set_permissions(&overlay, std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .expect("root may change it");
     let first = held(&world, &["--overlay", &overlay], &image);
-    let holder = format!(
-        "It is in use by process {} (lamina exec) of user {} on ",
-        first.pid,
-        world.user().name
-    );
+    let holder =
+        format!("It is in use by process {} (lamina exec) of user {} on ", first.pid, world.user().name);
     world
         .sh(&["--overlay", &overlay], &image, "true")
         .as_user(User::second())
@@ -356,13 +301,6 @@ fn a_container_that_could_not_start_holds_nothing() {
         .sh(&["--overlay", &overlay, "--overlay", &bad], &image, "true")
         .run()
         .assert_fatal("image format not recognized");
-    world
-        .lamina(["exec", "--overlay", &overlay])
-        .arg(&image)
-        .arg("/no/such/program")
-        .run();
-    world
-        .sh(&["--overlay", &overlay], &image, "true")
-        .run()
-        .assert_ok();
+    world.lamina(["exec", "--overlay", &overlay]).arg(&image).arg("/no/such/program").run();
+    world.sh(&["--overlay", &overlay], &image, "true").run().assert_ok();
 }

@@ -12,15 +12,8 @@ fn text(path: &Path) -> String {
 fn changes_are_there_in_the_next_container_and_nowhere_else() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
-    world
-        .sh(&["--overlay", &overlay], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /note").run().assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "cat /note").run().assert_ok().assert_stdout("kept");
     world.sh(&[], &image, "cat /note").run().assert_status(1);
 }
 
@@ -32,16 +25,9 @@ fn what_was_deleted_stays_deleted() {
     world.write("busybox/data/old", "");
     let overlay = text(&world.ext3_overlay(64));
     let script = "rm /bin/vi; rm -r /data; mkdir /data";
-    world
-        .sh(&["--overlay", &overlay], &image, script)
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, script).run().assert_ok();
     let script = "ls /bin/vi 2>/dev/null || echo gone; ls -A /data";
-    world
-        .sh(&["--overlay", &overlay], &image, script)
-        .run()
-        .assert_ok()
-        .assert_stdout("gone");
+    world.sh(&["--overlay", &overlay], &image, script).run().assert_ok().assert_stdout("gone");
     assert!(image.join("bin/vi").is_symlink());
 }
 
@@ -49,18 +35,10 @@ fn what_was_deleted_stays_deleted() {
 fn a_read_only_overlay_is_seen_and_not_written() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /note").run().assert_ok();
     let read_only = format!("{overlay}:ro");
-    let output = world
-        .sh(&["--overlay", &read_only], &image, "cat /note; touch /new")
-        .run();
-    output
-        .assert_status(1)
-        .assert_stdout("kept")
-        .assert_stderr_has("Read-only file system");
+    let output = world.sh(&["--overlay", &read_only], &image, "cat /note; touch /new").run();
+    output.assert_status(1).assert_stdout("kept").assert_stderr_has("Read-only file system");
 }
 
 #[test]
@@ -70,18 +48,11 @@ fn the_last_overlay_named_is_on_top() {
     let overlays = [text(&world.ext3_overlay(64)), text(&world.ext3_overlay(64))];
     for (number, overlay) in overlays.iter().enumerate() {
         let script = format!("echo {number} > /both; echo {number} > /only-{number}");
-        world
-            .sh(&["--overlay", overlay], &image, &script)
-            .run()
-            .assert_ok();
+        world.sh(&["--overlay", overlay], &image, &script).run().assert_ok();
     }
     let lower = format!("{}:ro", overlays[0]);
     let output = world
-        .sh(
-            &["--overlay", &lower, "--overlay", &overlays[1]],
-            &image,
-            "cat /both /only-0 /only-1",
-        )
+        .sh(&["--overlay", &lower, "--overlay", &overlays[1]], &image, "cat /both /only-0 /only-1")
         .run();
     output.assert_ok().assert_stdout("1\n0\n1");
 }
@@ -90,52 +61,31 @@ fn the_last_overlay_named_is_on_top() {
 fn an_overlay_has_one_writer_who_is_named() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    let first = world
-        .sh(&["--overlay", &overlay], &image, "echo ready; cat")
-        .spawn()
-        .wait_for("ready");
+    let first = world.sh(&["--overlay", &overlay], &image, "echo ready; cat").spawn().wait_for("ready");
     let second = world.sh(&["--overlay", &overlay], &image, "true").run();
     second.assert_fatal(&world.user().name);
     first.finish().assert_ok();
-    world
-        .sh(&["--overlay", &overlay], &image, "true")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "true").run().assert_ok();
 }
 
 #[test]
 fn a_killed_container_frees_its_overlay() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
-    let first = world
-        .sh(
-            &["--overlay", &overlay],
-            &image,
-            "echo kept > /note; echo ready; exec cat",
-        )
-        .spawn();
+    let first = world.sh(&["--overlay", &overlay], &image, "echo kept > /note; echo ready; exec cat").spawn();
     let first = first.wait_for("ready");
     first.signal(Signal::SIGKILL);
     assert_eq!(first.finish().signal, Some(Signal::SIGKILL as i32));
-    world
-        .sh(&["--overlay", &overlay], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&["--overlay", &overlay], &image, "cat /note").run().assert_ok().assert_stdout("kept");
 }
 
 #[test]
 fn memory_takes_changes_and_forgets_them() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
-    let output = world
-        .sh(&["--writable-tmpfs"], &image, "echo here > /note; cat /note")
-        .run();
+    let output = world.sh(&["--writable-tmpfs"], &image, "echo here > /note; cat /note").run();
     output.assert_ok().assert_stdout("here");
-    world
-        .sh(&["--writable-tmpfs"], &image, "cat /note")
-        .run()
-        .assert_status(1);
+    world.sh(&["--writable-tmpfs"], &image, "cat /note").run().assert_status(1);
 }
 
 #[test]
@@ -143,10 +93,7 @@ fn an_unknown_word_after_the_colon_is_an_error() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
     let option = format!("{overlay}:readonly");
-    world
-        .sh(&["--overlay", &option], &image, "true")
-        .run()
-        .assert_fatal("readonly");
+    world.sh(&["--overlay", &option], &image, "true").run().assert_fatal("readonly");
 }
 
 #[test]
@@ -154,28 +101,15 @@ fn a_directory_overlay_is_roots() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
     let directory = text(&world.mkdir("changes"));
-    world
-        .sh(&["--overlay", &directory], &image, "true")
-        .run()
-        .assert_fatal("root");
-    world
-        .sh(&["--overlay", &directory], &image, "echo kept > /note")
-        .as_root()
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &directory], &image, "true").run().assert_fatal("root");
+    world.sh(&["--overlay", &directory], &image, "echo kept > /note").as_root().run().assert_ok();
     world
         .sh(&["--overlay", &directory], &image, "cat /note")
         .as_root()
         .run()
         .assert_ok()
         .assert_stdout("kept");
-    world
-        .program("/bin/rm")
-        .arg("-r")
-        .arg(directory)
-        .as_root()
-        .run()
-        .assert_ok();
+    world.program("/bin/rm").arg("-r").arg(directory).as_root().run().assert_ok();
 }
 
 #[test]
@@ -183,21 +117,10 @@ fn a_created_overlay_can_be_written() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), text(&world.path("changes.img")));
     world
-        .lamina([
-            "overlay",
-            "create",
-            "--size",
-            "64",
-            "--create-dir",
-            "/var/lib/box",
-            &overlay,
-        ])
+        .lamina(["overlay", "create", "--size", "64", "--create-dir", "/var/lib/box", &overlay])
         .run()
         .assert_ok();
-    world
-        .sh(&["--overlay", &overlay], &image, "echo kept > /var/lib/box/note")
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "echo kept > /var/lib/box/note").run().assert_ok();
     world
         .sh(&["--overlay", &overlay], &image, "cat /var/lib/box/note")
         .run()
@@ -209,23 +132,8 @@ fn a_created_overlay_can_be_written() {
 fn an_overlay_in_the_sif_is_written_on_demand_and_always_seen() {
     let world = World::new();
     let image = world.busybox_sif();
-    world
-        .lamina(["overlay", "create", "--size", "64"])
-        .arg(&image)
-        .run()
-        .assert_ok();
-    world
-        .sh(&["--writable"], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
-    world
-        .sh(&[], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
-    world
-        .sh(&[], &image, "touch /new")
-        .run()
-        .assert_status(1)
-        .assert_stderr_has("Read-only file system");
+    world.lamina(["overlay", "create", "--size", "64"]).arg(&image).run().assert_ok();
+    world.sh(&["--writable"], &image, "echo kept > /note").run().assert_ok();
+    world.sh(&[], &image, "cat /note").run().assert_ok().assert_stdout("kept");
+    world.sh(&[], &image, "touch /new").run().assert_status(1).assert_stderr_has("Read-only file system");
 }

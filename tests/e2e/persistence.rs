@@ -17,11 +17,7 @@ impl Changed {
         let script = world.program("/bin/sh").args(["-ec", prepare]).cwd(&image);
         script.run().assert_ok();
         let overlay = world.ext3_overlay(megabytes).display().to_string();
-        Self {
-            world,
-            image,
-            overlay,
-        }
+        Self { world, image, overlay }
     }
 
     /// Changes something, which must work.
@@ -74,19 +70,13 @@ fn deleted_files_folders_and_links_stay_deleted() {
         "mkdir -p d/sub/deep; echo 1 > d/file; echo 2 > d/sub/deep/file; ln -s file d/link; echo 3 > d/.hidden; echo 4 > d/kept",
     );
     all.change("rm d/file d/link d/.hidden; rm -r d/sub")
-        .then(
-            "ls -A d; for name in file link .hidden sub; do test ! -e d/$name; done",
-            "kept",
-        )
+        .then("ls -A d; for name in file link .hidden sub; do test ! -e d/$name; done", "kept")
         .check();
 }
 
 #[test]
 fn what_was_deleted_can_be_made_anew_and_deleted_again() {
-    let all = Changed::new(
-        8,
-        "mkdir d; echo old > d/file; mkdir d/sub; echo old > d/sub/file",
-    );
+    let all = Changed::new(8, "mkdir d; echo old > d/file; mkdir d/sub; echo old > d/sub/file");
     all.change("rm d/file; rm -r d/sub")
         .change("echo new > d/file; mkdir d/sub")
         .then("cat d/file; ls -A d/sub", "new")
@@ -107,10 +97,8 @@ fn a_folder_made_in_the_place_of_a_deleted_one_hides_all_of_it() {
 
 #[test]
 fn files_and_folders_take_each_others_place() {
-    let all = Changed::new(
-        8,
-        "mkdir d; echo old > d/file; mkdir d/sub; echo old > d/sub/file; ln -s sub d/link",
-    );
+    let all =
+        Changed::new(8, "mkdir d; echo old > d/file; mkdir d/sub; echo old > d/sub/file; ln -s sub d/link");
     all.change("rm d/file d/link; rm -r d/sub; mkdir d/file d/link; echo new > d/sub")
         .then("ls -A d/file d/link; cat d/sub", "d/file:\n\nd/link:\nnew")
         .check();
@@ -118,10 +106,7 @@ fn files_and_folders_take_each_others_place() {
 
 #[test]
 fn a_folder_of_the_image_is_renamed_with_everything_in_it() {
-    let all = Changed::new(
-        8,
-        "mkdir -p d/sub; echo 1 > d/file; echo 2 > d/sub/file; ln -s file d/link",
-    );
+    let all = Changed::new(8, "mkdir -p d/sub; echo 1 > d/file; echo 2 > d/sub/file; ln -s file d/link");
     all.change("mv d e")
         .then(
             "find d e 2>/dev/null | sort; cat e/file e/sub/file e/link",
@@ -202,11 +187,10 @@ fn odd_names_are_kept() {
 #[test]
 fn permissions_and_modes_are_kept_and_enforced() {
     let all = Changed::new(8, "mkdir closed; echo secret > closed/file; echo run > plain");
-    all.change("chmod 0 closed; chmod 7755 plain; umask 077; echo x > mine; mkdir -m 1777 sticky")
-        .then(
-            "stat -c '%a %n' plain mine sticky closed; cat closed/file 2>&1 || true",
-            "7755 plain\n600 mine\n1777 sticky\n0 closed\ncat: can't open 'closed/file': Permission denied",
-        );
+    all.change("chmod 0 closed; chmod 7755 plain; umask 077; echo x > mine; mkdir -m 1777 sticky").then(
+        "stat -c '%a %n' plain mine sticky closed; cat closed/file 2>&1 || true",
+        "7755 plain\n600 mine\n1777 sticky\n0 closed\ncat: can't open 'closed/file': Permission denied",
+    );
 }
 
 #[test]
@@ -236,9 +220,7 @@ fn a_sparse_file_stays_sparse() {
 #[test]
 fn a_program_copied_into_the_overlay_runs() {
     let all = Changed::new(8, "true");
-    all.change("mkdir tools; cp bin/busybox tools/echo")
-        .then("/tools/echo runs", "runs")
-        .check();
+    all.change("mkdir tools; cp bin/busybox tools/echo").then("/tools/echo runs", "runs").check();
 }
 
 #[test]
@@ -260,10 +242,7 @@ fn a_full_overlay_says_so_and_keeps_what_it_has() {
 #[test]
 fn root_gives_files_away_and_they_stay_given() {
     let world = World::new();
-    let (image, overlay) = (
-        world.busybox_sqfs("gzip"),
-        world.ext3_overlay(8).display().to_string(),
-    );
+    let (image, overlay) = (world.busybox_sqfs("gzip"), world.ext3_overlay(8).display().to_string());
     let options = ["--overlay", overlay.as_str()];
     let script =
         "mkdir /data; chown 58001:58001 /data; touch /big; chown 70002:4000000000 /big; mknod /null c 1 3";
@@ -303,11 +282,7 @@ fn a_copied_and_a_moved_overlay_are_as_good_as_the_first() {
     std::fs::rename(&all.overlay, &moved).expect("root may");
     for path in [copy, moved] {
         let path = path.display().to_string();
-        all.world
-            .sh(&["--overlay", &path], &all.image, "cat /note")
-            .run()
-            .assert_ok()
-            .assert_stdout("kept");
+        all.world.sh(&["--overlay", &path], &all.image, "cat /note").run().assert_ok().assert_stdout("kept");
     }
 }
 

@@ -22,10 +22,7 @@ impl<'a> Fuse<'a> {
         let mkfs = world.program("mkfs.ext3").args(["-q", "-E", &owner]).arg(&image);
         mkfs.arg("24M").run().assert_ok();
         let fuse = Self { world, user, place };
-        fuse.program("fuse2fs")
-            .args([&image, &fuse.place])
-            .run()
-            .assert_ok();
+        fuse.program("fuse2fs").args([&image, &fuse.place]).run().assert_ok();
         fuse
     }
 
@@ -46,11 +43,7 @@ impl<'a> Fuse<'a> {
 
 impl Drop for Fuse<'_> {
     fn drop(&mut self) {
-        self.program("fusermount3")
-            .arg("-u")
-            .arg(&self.place)
-            .run()
-            .assert_ok();
+        self.program("fusermount3").arg("-u").arg(&self.place).run().assert_ok();
     }
 }
 
@@ -70,11 +63,7 @@ fn what_is_on_a_fuse_mount_closed_to_root_is_refused_with_the_option_that_opens_
             "{} is on a FUSE file system that is closed to everybody but the user who mounted it\n",
             path.display()
         );
-        world
-            .sh(options, image, "true")
-            .run()
-            .assert_fatal(&words)
-            .assert_stderr_has("-o allow_other");
+        world.sh(options, image, "true").run().assert_fatal(&words).assert_stderr_has("-o allow_other");
     }
 }
 
@@ -134,12 +123,7 @@ fn a_directory_overlay_on_another_overlay_is_refused_and_not_left_out() {
         world.installed().lamina().display(),
         image.display()
     );
-    world
-        .program("unshare")
-        .args(["-m", "sh", "-c", &script])
-        .as_root()
-        .run()
-        .assert_fatal("overlay");
+    world.program("unshare").args(["-m", "sh", "-c", &script]).as_root().run().assert_fatal("overlay");
     drop(tmpfs);
 }
 
@@ -154,11 +138,7 @@ fn images_run_from_where_nothing_may_be_executed() {
     fs::copy(world.ext3_overlay(8), &overlay).expect("there is room");
     world.give(&overlay);
     world
-        .sh(
-            &["--overlay", &text(&overlay)],
-            &image,
-            "cp /bin/busybox /echo; /echo runs",
-        )
+        .sh(&["--overlay", &text(&overlay)], &image, "cp /bin/busybox /echo; /echo runs")
         .run()
         .assert_ok()
         .assert_stdout("runs");
@@ -173,16 +153,9 @@ fn a_sif_with_an_overlay_on_a_read_only_file_system_runs_and_cannot_be_written()
     world.give(&image);
     let create = world.lamina(["overlay", "create", "--sparse"]).arg(&image);
     create.run().assert_ok();
-    world
-        .sh(&["--writable"], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
+    world.sh(&["--writable"], &image, "echo kept > /note").run().assert_ok();
     media.make_read_only();
-    world
-        .sh(&[], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&[], &image, "cat /note").run().assert_ok().assert_stdout("kept");
     world
         .sh(&["--writable"], &image, "true")
         .run()
@@ -192,10 +165,8 @@ fn a_sif_with_an_overlay_on_a_read_only_file_system_runs_and_cannot_be_written()
 #[test]
 fn a_limit_on_the_size_of_files_is_told_and_nobody_dies_of_it() {
     let world = World::new();
-    let script = format!(
-        "ulimit -f 1000; exec {} overlay create o.img",
-        world.installed().lamina().display()
-    );
+    let script =
+        format!("ulimit -f 1000; exec {} overlay create o.img", world.installed().lamina().display());
     world
         .program("/bin/sh")
         .args(["-c", &script])

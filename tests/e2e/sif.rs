@@ -6,18 +6,8 @@ use std::path::{Path, PathBuf};
 use tests::{Output, User, World};
 
 const SIGNED: &[u8] = include_bytes!("../../frontend/tests/images/tiny-signed-dsse.sif");
-const OVERLAY: [&str; 10] = [
-    "--datatype",
-    "4",
-    "--partfs",
-    "2",
-    "--parttype",
-    "4",
-    "--partarch",
-    "2",
-    "--groupid",
-    "1",
-];
+const OVERLAY: [&str; 10] =
+    ["--datatype", "4", "--partfs", "2", "--parttype", "4", "--partarch", "2", "--groupid", "1"];
 
 fn sif(world: &World, words: &[&str], image: &Path) -> Output {
     world.lamina(["sif"]).args(words).arg(image).run()
@@ -26,11 +16,7 @@ fn sif(world: &World, words: &[&str], image: &Path) -> Output {
 /// A busybox SIF with an overlay of 16 MiB as object `id`, which comes back too.
 fn with_overlay(world: &World) -> (PathBuf, String) {
     let (image, overlay) = (world.busybox_sif(), world.ext3_overlay(16));
-    let add = world
-        .lamina(["sif", "add"])
-        .args(OVERLAY)
-        .arg(&image)
-        .arg(&overlay);
+    let add = world.lamina(["sif", "add"]).args(OVERLAY).arg(&image).arg(&overlay);
     add.run().assert_ok().assert_stdout("");
     let rows = rows(world, &image);
     let id = rows
@@ -68,15 +54,8 @@ fn an_overlay_goes_in_by_the_guides_numbers_is_listed_and_keeps_what_is_written(
     let place = [start, end].map(|number| number.parse::<u64>().expect("a number"));
     assert_eq!((place[0] % 4096, place[1] - place[0]), (0, 16 << 20));
     assert_eq!(fs::metadata(&image).expect("it is there").len(), place[1]);
-    world
-        .sh(&["--writable"], &image, "echo kept > /note")
-        .run()
-        .assert_ok();
-    world
-        .sh(&[], &image, "cat /note")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&["--writable"], &image, "echo kept > /note").run().assert_ok();
+    world.sh(&[], &image, "cat /note").run().assert_ok().assert_stdout("kept");
 }
 
 #[test]
@@ -84,12 +63,7 @@ fn an_overlay_that_was_mostly_holes_still_is() {
     let world = World::new();
     let (image, _) = with_overlay(&world);
     let found = fs::metadata(&image).expect("it is there");
-    assert!(
-        found.blocks() * 512 + (8 << 20) < found.len(),
-        "{} of {}",
-        found.blocks() * 512,
-        found.len()
-    );
+    assert!(found.blocks() * 512 + (8 << 20) < found.len(), "{} of {}", found.blocks() * 512, found.len());
 }
 
 #[test]
@@ -102,17 +76,13 @@ fn what_was_added_can_be_dumped_and_deleted_without_a_trace() {
     let add = ["sif", "add", "busybox.sif", "note", "--datatype", "7"];
     world.lamina(add).run().assert_ok();
     let id = (before.len() + 1).to_string();
-    sif(&world, &["dump", &id], &image)
-        .assert_ok()
-        .assert_stdout("one\ntwo");
+    sif(&world, &["dump", &id], &image).assert_ok().assert_stdout("one\ntwo");
     let info = sif(&world, &["info", &id], &image).assert_ok().stdout;
     assert!(info.contains("  Name:         note\n"), "{info}");
     sif(&world, &["del", &id], &image).assert_ok().assert_stdout("");
     assert_eq!(rows(&world, &image), before);
     assert_eq!(fs::metadata(&image).expect("it is there").len(), length);
-    sif(&world, &["info", &id], &image)
-        .assert_status(1)
-        .assert_stderr_has("object not found");
+    sif(&world, &["info", &id], &image).assert_status(1).assert_stderr_has("object not found");
 }
 
 #[test]
@@ -124,16 +94,7 @@ fn a_sif_made_from_nothing_runs_and_another_root_can_be_chosen() {
     });
     let image = world.path("new.sif");
     world.lamina(["sif", "new", "new.sif"]).run().assert_ok();
-    let root = [
-        "--datatype",
-        "4",
-        "--partfs",
-        "1",
-        "--partarch",
-        "2",
-        "--groupid",
-        "1",
-    ];
+    let root = ["--datatype", "4", "--partfs", "1", "--partarch", "2", "--groupid", "1"];
     for (parttype, object) in [("1", Path::new("busybox-gzip.sqfs")), ("2", marked.as_path())] {
         world
             .lamina(["sif", "add", "new.sif"])
@@ -144,16 +105,10 @@ fn a_sif_made_from_nothing_runs_and_another_root_can_be_chosen() {
             .assert_ok();
     }
     world.lamina(["sif", "setprim", "1", "new.sif"]).run().assert_ok();
-    let [first, second] = &rows(&world, &image)[..] else {
-        panic!("two objects")
-    };
+    let [first, second] = &rows(&world, &image)[..] else { panic!("two objects") };
     assert!(first.ends_with("|FS (Squashfs/*System/amd64)"), "{first}");
     assert!(second.ends_with("|FS (Squashfs/System/amd64)"), "{second}");
-    world
-        .sh(&[], &image, "echo runs")
-        .run()
-        .assert_ok()
-        .assert_stdout("runs");
+    world.sh(&[], &image, "echo runs").run().assert_ok().assert_stdout("runs");
 }
 
 #[test]
@@ -161,10 +116,7 @@ fn a_running_container_that_writes_is_named_and_nothing_is_changed() {
     let world = World::new();
     let (image, id) = with_overlay(&world);
     let listed = rows(&world, &image);
-    let writer = world
-        .sh(&["--writable"], &image, "echo ready; cat")
-        .spawn()
-        .wait_for("ready");
+    let writer = world.sh(&["--writable"], &image, "echo ready; cat").spawn().wait_for("ready");
     let holder = format!("It is in use by process {} (lamina exec)", writer.pid);
     world.write("note", "x");
     let add = ["sif", "add", "busybox.sif", "note", "--datatype", "7"];
@@ -186,20 +138,11 @@ fn an_overlay_image_that_is_being_written_is_not_copied() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sif(), world.ext3_overlay(16));
     let path = overlay.display().to_string();
-    let writer = world
-        .sh(&["--overlay", &path], &image, "echo ready; cat")
-        .spawn()
-        .wait_for("ready");
+    let writer = world.sh(&["--overlay", &path], &image, "echo ready; cat").spawn().wait_for("ready");
     let other = world.path("other.sif");
     world.lamina(["sif", "new", "other.sif"]).run().assert_ok();
-    let add = world
-        .lamina(["sif", "add"])
-        .args(OVERLAY)
-        .arg(&other)
-        .arg(&overlay);
-    add.run()
-        .assert_status(1)
-        .assert_stderr_has("It is in use by process");
+    let add = world.lamina(["sif", "add"]).args(OVERLAY).arg(&other).arg(&overlay);
+    add.run().assert_status(1).assert_stderr_has("It is in use by process");
     assert_eq!(rows(&world, &other), [""; 0]);
     writer.finish().assert_ok();
 }
@@ -210,24 +153,12 @@ fn a_signed_group_is_left_alone() {
     let image = world.write("signed.sif", SIGNED);
     world.write("note", "x");
     let add = ["sif", "add", "signed.sif", "note", "--datatype", "7"];
-    world
-        .lamina(add)
-        .args(["--groupid", "1"])
-        .run()
-        .assert_status(1)
-        .assert_stderr_has("group 1 is signed");
+    world.lamina(add).args(["--groupid", "1"]).run().assert_status(1).assert_stderr_has("group 1 is signed");
     for words in [["del", "3"], ["del", "1"]] {
-        sif(&world, &words, &image)
-            .assert_status(1)
-            .assert_stderr_has("would break signature 4");
+        sif(&world, &words, &image).assert_status(1).assert_stderr_has("would break signature 4");
     }
     assert!(fs::read(&image).expect("it is there") == SIGNED);
-    world
-        .lamina(add)
-        .args(["--groupid", "2"])
-        .run()
-        .assert_ok()
-        .assert_stderr_has("WARNING: No signature");
+    world.lamina(add).args(["--groupid", "2"]).run().assert_ok().assert_stderr_has("WARNING: No signature");
 }
 
 #[test]
@@ -238,22 +169,13 @@ fn misuse_ends_with_1_and_the_usage_and_not_fatally() {
     let add = ["sif", "add", "busybox.sif", "note"];
     let cases: [(&[&str], &str); 5] = [
         (&[], "-datatype flag is required with a valid range"),
-        (
-            &["--datatype", "12"],
-            "-datatype flag is required with a valid range",
-        ),
+        (&["--datatype", "12"], "-datatype flag is required with a valid range"),
         (
             &["--datatype", "4", "--partfs", "2"],
             "with partition datatype, --partfs, --parttype and --partarch must be passed",
         ),
-        (
-            &["--datatype", "x"],
-            "invalid argument \"x\" for \"--datatype\" flag",
-        ),
-        (
-            &["--datatype", "9"],
-            "with SBOM datatype, --sbomformat must be passed",
-        ),
+        (&["--datatype", "x"], "invalid argument \"x\" for \"--datatype\" flag"),
+        (&["--datatype", "9"], "with SBOM datatype, --sbomformat must be passed"),
     ];
     for (options, text) in cases {
         let output = world.lamina(add).args(options).run();
@@ -271,16 +193,7 @@ fn a_partition_that_no_container_could_use_is_added_with_a_warning() {
     let world = World::new();
     world.busybox_sif();
     let overlay = world.ext3_overlay(8).display().to_string();
-    let words = [
-        "sif",
-        "add",
-        "busybox.sif",
-        &overlay,
-        "--datatype",
-        "4",
-        "--partarch",
-        "2",
-    ];
+    let words = ["sif", "add", "busybox.sif", &overlay, "--datatype", "4", "--partarch", "2"];
     let add = |options: &[&str]| world.lamina(words).args(options).run().assert_ok();
     add(&["--partfs", "1", "--parttype", "3"])
         .assert_stderr_has("is not what --partfs says: it does not begin as Squashfs does");
@@ -293,9 +206,7 @@ fn help_lists_the_meaning_of_every_number_under_both_names() {
     for group in ["sif", "siftool"] {
         for command in ["add", "list"] {
             let help = world.lamina([group, command, "--help"]).run().assert_ok().stdout;
-            for word in [
-                "datatype", "OCI.Blob", "Ext3", "Overlay", "ppc64le", "loong64", "512",
-            ] {
+            for word in ["datatype", "OCI.Blob", "Ext3", "Overlay", "ppc64le", "loong64", "512"] {
                 assert!(help.contains(word), "{word}: {help}");
             }
             let asked = world.lamina(["help", group, command]).run().assert_ok();
@@ -315,10 +226,7 @@ fn json_is_for_programs() {
         serde_json::from_str(&text).expect("it is JSON")
     };
     let list = parsed(&["list", "--json"]);
-    let overlay = list
-        .as_array()
-        .and_then(|objects| objects.last())
-        .expect("objects");
+    let overlay = list.as_array().and_then(|objects| objects.last()).expect("objects");
     assert_eq!(overlay["id"].to_string(), id);
     assert_eq!(overlay["details"]["partition"], "Overlay");
     assert_eq!(*overlay, parsed(&["info", "--json", &id]));
@@ -332,15 +240,8 @@ fn what_comes_through_a_pipe_is_added() {
     let id = (rows(&world, &image).len() + 1).to_string();
     // The pipe is the user's own, as under his shell.
     let script = "printf 'through a pipe' | \"$0\" sif add busybox.sif /dev/stdin --datatype 7";
-    world
-        .program("/bin/sh")
-        .args(["-c", script])
-        .arg(world.installed().lamina())
-        .run()
-        .assert_ok();
-    sif(&world, &["dump", &id], &image)
-        .assert_ok()
-        .assert_stdout("through a pipe");
+    world.program("/bin/sh").args(["-c", script]).arg(world.installed().lamina()).run().assert_ok();
+    sif(&world, &["dump", &id], &image).assert_ok().assert_stdout("through a pipe");
     assert_eq!(world.files(), ["busybox.sif"]);
 }
 
@@ -353,7 +254,5 @@ fn a_file_of_somebody_else_is_read_and_not_changed() {
         command.as_user(User::second()).run()
     };
     as_second(&["list"]).assert_ok();
-    as_second(&["del", &id])
-        .assert_status(1)
-        .assert_stderr_has("you don't have write permissions");
+    as_second(&["del", &id]).assert_status(1).assert_stderr_has("you don't have write permissions");
 }

@@ -26,9 +26,7 @@ fn a_refusal_names_the_directive_and_its_line() {
         ("enable overlay = no", &["--writable-tmpfs"]),
     ] {
         let directive = line.split(" = ").next().expect("there is one");
-        refused_by(line, options)
-            .assert_fatal(directive)
-            .assert_stderr_has("2");
+        refused_by(line, options).assert_fatal(directive).assert_stderr_has("2");
     }
 }
 

@@ -22,10 +22,7 @@ fn layer(world: &World, name: &str) -> String {
 fn overlay(world: &World, image: &Path, name: &str) -> String {
     let overlay = text(&world.ext3_overlay(8));
     let script = format!("set -e; rm -f /same; echo {name} > /same; echo {name} > /{name}");
-    world
-        .sh(&["--overlay", &overlay], image, &script)
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &overlay], image, &script).run().assert_ok();
     overlay
 }
 
@@ -33,21 +30,8 @@ fn overlay(world: &World, image: &Path, name: &str) -> String {
 fn sif_with_overlays(world: &World, overlays: &[(&str, &str)]) -> PathBuf {
     let sif = world.busybox_sif();
     for (kind, overlay) in overlays {
-        let add = world.lamina([
-            "sif",
-            "add",
-            "--datatype",
-            "4",
-            "--partfs",
-            kind,
-            "--parttype",
-            "4",
-        ]);
-        add.args(["--partarch", "2", "--groupid", "1"])
-            .arg(&sif)
-            .arg(overlay)
-            .run()
-            .assert_ok();
+        let add = world.lamina(["sif", "add", "--datatype", "4", "--partfs", kind, "--parttype", "4"]);
+        add.args(["--partarch", "2", "--groupid", "1"]).arg(&sif).arg(overlay).run().assert_ok();
     }
     sif
 }
@@ -60,12 +44,8 @@ fn a_squashfs_is_a_layer_with_or_without_saying_that_it_is_read_only() {
     let world = World::new();
     let (image, layer) = (world.busybox_sqfs("gzip"), layer(&world, "one"));
     for option in [layer.clone(), format!("{layer}:ro")] {
-        let run = world
-            .sh(&["--overlay", &option], &image, "cat /one; touch /x")
-            .run();
-        run.assert_status(1)
-            .assert_stdout("one")
-            .assert_stderr_has("Read-only file system");
+        let run = world.sh(&["--overlay", &option], &image, "cat /one; touch /x").run();
+        run.assert_status(1).assert_stdout("one").assert_stderr_has("Read-only file system");
     }
 }
 
@@ -83,11 +63,7 @@ fn the_last_read_only_overlay_on_the_command_line_is_uppermost() {
         .assert_ok()
         .assert_stdout("three\none\ntwo\nthree");
     let joined = layers.join(",");
-    world
-        .sh(&["--overlay", &joined], &image, "cat /same")
-        .run()
-        .assert_ok()
-        .assert_stdout("three");
+    world.sh(&["--overlay", &joined], &image, "cat /same").run().assert_ok().assert_stdout("three");
 }
 
 #[test]
@@ -95,10 +71,7 @@ fn the_writable_overlay_is_on_top_wherever_it_is_named() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
     let (lower, upper) = (layer(&world, "lower"), overlay(&world, &image, "upper"));
-    for options in [
-        ["--overlay", &upper, "--overlay", &lower],
-        ["--overlay", &lower, "--overlay", &upper],
-    ] {
+    for options in [["--overlay", &upper, "--overlay", &lower], ["--overlay", &lower, "--overlay", &upper]] {
         world
             .sh(&options, &image, "cat /same /lower /upper; touch /x")
             .run()
@@ -130,23 +103,12 @@ fn what_a_lower_overlay_deleted_an_upper_one_can_bring_back() {
     let world = World::new();
     let image = world.busybox_sandbox();
     let lower = text(&world.ext3_overlay(8));
-    world
-        .sh(
-            &["--overlay", &lower],
-            &image,
-            "rm /bin/vi; rm -r /usr; mkdir /usr",
-        )
-        .run()
-        .assert_ok();
+    world.sh(&["--overlay", &lower], &image, "rm /bin/vi; rm -r /usr; mkdir /usr").run().assert_ok();
     let lower = format!("{lower}:ro");
     let upper = text(&world.ext3_overlay(8));
     let options = ["--overlay", &lower, "--overlay", &upper];
     world
-        .sh(
-            &options,
-            &image,
-            "ls -A /usr; ln -s busybox /bin/vi; mkdir /usr/new",
-        )
+        .sh(&options, &image, "ls -A /usr; ln -s busybox /bin/vi; mkdir /usr/new")
         .run()
         .assert_ok()
         .assert_stdout("");
@@ -155,10 +117,7 @@ fn what_a_lower_overlay_deleted_an_upper_one_can_bring_back() {
         .run()
         .assert_ok()
         .assert_stdout("busybox\nnew");
-    world
-        .sh(&["--overlay", &lower], &image, "ls /bin/vi")
-        .run()
-        .assert_status(1);
+    world.sh(&["--overlay", &lower], &image, "ls /bin/vi").run().assert_status(1);
 }
 
 #[test]
@@ -166,11 +125,7 @@ fn embedded_overlays_are_below_those_of_the_command_line_and_later_ones_higher()
     let world = World::new();
     let embedded = [layer(&world, "first"), layer(&world, "second")];
     let sif = sif_with_overlays(&world, &[(SQUASHFS, &embedded[0]), (SQUASHFS, &embedded[1])]);
-    world
-        .sh(&[], &sif, "cat /same /first /second")
-        .run()
-        .assert_ok()
-        .assert_stdout("second\nfirst\nsecond");
+    world.sh(&[], &sif, "cat /same /first /second").run().assert_ok().assert_stdout("second\nfirst\nsecond");
     let named = layer(&world, "named");
     world
         .sh(&["--overlay", &named], &sif, "cat /same /first /second /named")
@@ -193,21 +148,13 @@ fn the_first_embedded_ext3_is_written_and_the_others_stay_visible_below() {
     let embedded = ["first", "second"].map(|name| overlay(&world, &image, name));
     let sif = sif_with_overlays(&world, &[(EXT3, &embedded[0]), (EXT3, &embedded[1])]);
     let script = "cat /same /first /second";
-    world
-        .sh(&[], &sif, script)
-        .run()
-        .assert_ok()
-        .assert_stdout("second\nfirst\nsecond");
+    world.sh(&[], &sif, script).run().assert_ok().assert_stdout("second\nfirst\nsecond");
     world
         .sh(&["--writable"], &sif, &format!("{script}; echo new > /new"))
         .run()
         .assert_ok()
         .assert_stdout("first\nfirst\nsecond");
-    world
-        .sh(&[], &sif, "cat /new")
-        .run()
-        .assert_ok()
-        .assert_stdout("new");
+    world.sh(&[], &sif, "cat /new").run().assert_ok().assert_stdout("new");
 }
 
 #[test]
@@ -218,20 +165,9 @@ fn a_sif_given_as_an_overlay_lends_its_overlay_and_not_its_root() {
     let sif = text(&sif_with_overlays(&world, &[(EXT3, &inner)]));
     let read_only = format!("{sif}:ro");
     let script = "cat /inner; ls -d /.singularity.d";
-    world
-        .sh(&["--overlay", &read_only], &image, script)
-        .run()
-        .assert_status(1)
-        .assert_stdout("inner");
-    world
-        .sh(&["--overlay", &sif], &image, "echo more > /more")
-        .run()
-        .assert_ok();
-    world
-        .sh(&["--overlay", &read_only], &image, "cat /more")
-        .run()
-        .assert_ok()
-        .assert_stdout("more");
+    world.sh(&["--overlay", &read_only], &image, script).run().assert_status(1).assert_stdout("inner");
+    world.sh(&["--overlay", &sif], &image, "echo more > /more").run().assert_ok();
+    world.sh(&["--overlay", &read_only], &image, "cat /more").run().assert_ok().assert_stdout("more");
 }
 
 #[test]
@@ -240,20 +176,11 @@ fn a_directory_layer_is_its_upper_folder_if_it_has_one() {
     let image = world.busybox_sqfs("gzip");
     for (folder, file) in [("plain", "plain/note"), ("with", "with/upper/note")] {
         world.mkdir(&format!("{folder}/work"));
-        world.mkdir(
-            Path::new(file)
-                .parent()
-                .and_then(Path::to_str)
-                .expect("it has one"),
-        );
+        world.mkdir(Path::new(file).parent().and_then(Path::to_str).expect("it has one"));
         world.write(file, folder);
         let option = format!("{}:ro", world.path(folder).display());
         let run = world.sh(&["--overlay", &option], &image, "cat /note; touch /x");
-        run.as_root()
-            .run()
-            .assert_status(1)
-            .assert_stdout(folder)
-            .assert_stderr_has("Read-only file system");
+        run.as_root().run().assert_status(1).assert_stdout(folder).assert_stderr_has("Read-only file system");
     }
 }
 
@@ -265,11 +192,7 @@ fn a_read_only_ext3_overlay_without_an_upper_folder_says_so() {
     let mkfs = world.program("mkfs.ext3").args(["-q"]).arg(&overlay).arg("8M");
     mkfs.run().assert_ok();
     world
-        .sh(
-            &["--overlay", &format!("{}:ro", overlay.display())],
-            &image,
-            "true",
-        )
+        .sh(&["--overlay", &format!("{}:ro", overlay.display())], &image, "true")
         .run()
         .assert_fatal("upper");
 }

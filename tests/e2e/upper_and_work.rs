@@ -31,9 +31,7 @@ fn inside(world: &World, overlay: &str, path: &str) -> String {
     let debugfs = world.program("debugfs").args(["-R", &request, overlay]);
     let told = debugfs.run().assert_ok().stdout;
     let field = |name: &str| {
-        let (_, after) = told
-            .split_once(name)
-            .unwrap_or_else(|| panic!("no {name} in {told}"));
+        let (_, after) = told.split_once(name).unwrap_or_else(|| panic!("no {name} in {told}"));
         after.split_whitespace().next().unwrap_or_default().to_owned()
     };
     format!("{} {} {}", field("User:"), field("Group:"), field("Mode:"))
@@ -48,17 +46,11 @@ fn a_missing_work_folder_is_made_by_the_user() {
         std::os::unix::fs::chown(content, Some(58001), Some(58001)).expect("root may");
     });
     // The top belongs to whoever made the file system, here the user.
-    let top = world
-        .program("debugfs")
-        .args(["-w", "-R", "sif / uid 58001", &overlay]);
+    let top = world.program("debugfs").args(["-w", "-R", "sif / uid 58001", &overlay]);
     top.run().assert_ok();
     let options = ["--overlay", overlay.as_str()];
     world.sh(&options, &image, "echo kept > /hello").run().assert_ok();
-    world
-        .sh(&options, &image, "cat /hello")
-        .run()
-        .assert_ok()
-        .assert_stdout("kept");
+    world.sh(&options, &image, "cat /hello").run().assert_ok().assert_stdout("kept");
     assert_eq!(inside(&world, &overlay, "/work"), "58001 58001 0755");
 }
 
@@ -68,11 +60,7 @@ fn root_makes_both_folders_on_a_plain_ext3() {
     let image = world.busybox_sqfs("gzip");
     let overlay = ext3_of(&world, |_| ());
     let options = ["--overlay", overlay.as_str()];
-    world
-        .sh(&options, &image, "echo kept > /note; mkdir /srv; chmod 1777 /srv")
-        .as_root()
-        .run()
-        .assert_ok();
+    world.sh(&options, &image, "echo kept > /note; mkdir /srv; chmod 1777 /srv").as_root().run().assert_ok();
     assert_eq!(inside(&world, &overlay, "/upper"), "0 0 0755");
     assert_eq!(inside(&world, &overlay, "/work"), "0 0 0755");
     world
@@ -81,11 +69,7 @@ fn root_makes_both_folders_on_a_plain_ext3() {
         .assert_status(1)
         .assert_stdout("kept")
         .assert_stderr_has("Permission denied");
-    world
-        .sh(&options, &image, "cat /srv/mine")
-        .run()
-        .assert_ok()
-        .assert_stdout("mine");
+    world.sh(&options, &image, "cat /srv/mine").run().assert_ok().assert_stdout("mine");
 }
 
 #[test]
@@ -209,22 +193,11 @@ fn a_directory_overlay_of_root_gets_both_folders_and_keeps_what_is_written() {
     let directory = world.mkdir("changes");
     let option = format!("{}/", directory.display());
     let run = |options: &[&str], script: &str| world.sh(options, &image, script).as_root().run();
-    run(
-        &["--overlay", &option],
-        "mkdir /data; chown 58001 /data; echo tool > /bin/tool",
-    )
-    .assert_ok();
-    run(&["--overlay", &option], "stat -c %u /data; cat /bin/tool")
-        .assert_ok()
-        .assert_stdout("58001\ntool");
-    run(&[], "ls -d /data /bin/tool")
-        .assert_status(1)
-        .assert_stdout("");
+    run(&["--overlay", &option], "mkdir /data; chown 58001 /data; echo tool > /bin/tool").assert_ok();
+    run(&["--overlay", &option], "stat -c %u /data; cat /bin/tool").assert_ok().assert_stdout("58001\ntool");
+    run(&[], "ls -d /data /bin/tool").assert_status(1).assert_stdout("");
     for part in ["upper", "work"] {
-        let mode = fs::metadata(directory.join(part))
-            .expect("it was made")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(directory.join(part)).expect("it was made").permissions().mode();
         assert_eq!(mode & 0o7777, 0o755, "{part}");
     }
     let options = format!("{}:ro", directory.display());
@@ -247,11 +220,7 @@ fn places_for_mounts_do_not_end_up_in_the_overlay() {
     let data = world.mkdir("data");
     let bind = format!("{}:/very/deep/place", data.display());
     world
-        .sh(
-            &["--overlay", &overlay, "--bind", &bind],
-            &image,
-            "> /very/deep/place/here; > /note",
-        )
+        .sh(&["--overlay", &overlay, "--bind", &bind], &image, "> /very/deep/place/here; > /note")
         .run()
         .assert_ok();
     assert!(data.join("here").exists());

@@ -33,24 +33,16 @@ use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 fn main() {
-    let (settings, mut rest): (Vec<OsString>, Vec<OsString>) = std::env::args_os()
-        .skip(1)
-        .partition(|argument| setting(argument).is_some());
+    let (settings, mut rest): (Vec<OsString>, Vec<OsString>) =
+        std::env::args_os().skip(1).partition(|argument| setting(argument).is_some());
     let settings: Vec<(&[u8], &[u8])> = settings.iter().filter_map(|text| setting(text)).collect();
-    assert!(
-        rest.len() >= 3,
-        "ask-starter [SETTING...] STARTER FRAME SOURCE..."
-    );
+    assert!(rest.len() >= 3, "ask-starter [SETTING...] STARTER FRAME SOURCE...");
     let sources = rest.split_off(2);
     let frame = std::fs::read(&rest[1]).expect("the frame can be read");
     let mut free = Vec::new();
     let plan = values(&settings, b"plan").next();
     // A new process has 0, 1 and 2; the kernel gives out the lowest free number.
-    keep(
-        plan.map_or_else(|| filled_pipe(&frame), source),
-        PLAN_FD,
-        &mut free,
-    );
+    keep(plan.map_or_else(|| filled_pipe(&frame), source), PLAN_FD, &mut free);
     for (path, number) in sources.iter().zip(SOURCE_FD_FIRST - 1..) {
         keep(source(path.as_bytes()), number, &mut free);
     }
@@ -63,22 +55,15 @@ fn main() {
 }
 
 fn setting(text: &OsString) -> Option<(&[u8], &[u8])> {
-    const NAMES: [&str; 10] = [
-        "plan", "limit", "close", "leak", "argument", "variable", "umask", "block", "alarm", "pause",
-    ];
+    const NAMES: [&str; 10] =
+        ["plan", "limit", "close", "leak", "argument", "variable", "umask", "block", "alarm", "pause"];
     let at = text.as_bytes().iter().position(|byte| *byte == b'=')?;
     let (name, value) = (&text.as_bytes()[..at], &text.as_bytes()[at + 1..]);
-    NAMES
-        .iter()
-        .any(|known| known.as_bytes() == name)
-        .then_some((name, value))
+    NAMES.iter().any(|known| known.as_bytes() == name).then_some((name, value))
 }
 
 fn values<'a>(settings: &[(&'a [u8], &'a [u8])], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    settings
-        .iter()
-        .filter(move |(found, _)| *found == name)
-        .map(|(_, value)| *value)
+    settings.iter().filter(move |(found, _)| *found == name).map(|(_, value)| *value)
 }
 
 /// Opens a source; nothing for one that is to be missing.
@@ -133,9 +118,7 @@ fn keep(fd: Option<OwnedFd>, number: RawFd, free: &mut Vec<RawFd>) {
 
 fn start(starter: &CString, settings: &[(&[u8], &[u8])]) -> Errno {
     let c_strings = |name| -> Vec<CString> {
-        values(settings, name)
-            .map(|text| CString::new(text).expect("an argument has no NUL"))
-            .collect()
+        values(settings, name).map(|text| CString::new(text).expect("an argument has no NUL")).collect()
     };
     let (arguments, variables) = (c_strings(b"argument"), c_strings(b"variable"));
     for (name, value) in settings {
@@ -144,15 +127,11 @@ fn start(starter: &CString, settings: &[(&[u8], &[u8])]) -> Errno {
             b"leak" => leak(value),
             b"umask" => {
                 let text = std::str::from_utf8(value).expect("a mask is digits");
-                umask(Mode::from_bits_truncate(
-                    u32::from_str_radix(text, 8).expect("a mask is octal"),
-                ));
+                umask(Mode::from_bits_truncate(u32::from_str_radix(text, 8).expect("a mask is octal")));
             }
             b"pause" => pause(&OsString::from_vec(value.to_vec())),
             b"block" => sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).expect("a mask"),
-            b"alarm" => drop(nix::unistd::alarm::set(
-                u32::try_from(number()).expect("a few seconds"),
-            )),
+            b"alarm" => drop(nix::unistd::alarm::set(u32::try_from(number()).expect("a few seconds"))),
             _ => {}
         }
     }
@@ -181,10 +160,7 @@ fn number(text: &[u8]) -> u64 {
 
 /// Opens `COUNT:SOURCE`, and leaves them open.
 fn leak(value: &[u8]) {
-    let at = value
-        .iter()
-        .position(|byte| *byte == b':')
-        .expect("a count, a colon and a source");
+    let at = value.iter().position(|byte| *byte == b':').expect("a count, a colon and a source");
     for _ in 0..number(&value[..at]) {
         let _stays_open = source(&value[at + 1..]).map(|fd| {
             fcntl(fd.as_fd(), FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).expect("it is open");
@@ -206,14 +182,8 @@ fn limit(value: &[u8]) {
         (b"sigpending", Resource::RLIMIT_SIGPENDING),
         (b"stack", Resource::RLIMIT_STACK),
     ];
-    let at = value
-        .iter()
-        .position(|byte| *byte == b':')
-        .expect("a name, a colon and a number");
-    let (_, resource) = NAMES
-        .iter()
-        .find(|(name, _)| *name == &value[..at])
-        .expect("a limit's name");
+    let at = value.iter().position(|byte| *byte == b':').expect("a name, a colon and a number");
+    let (_, resource) = NAMES.iter().find(|(name, _)| *name == &value[..at]).expect("a limit's name");
     let number = number(&value[at + 1..]);
     setrlimit(*resource, number, number).expect("a limit can be lowered");
 }

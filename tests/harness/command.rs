@@ -38,16 +38,11 @@ impl Command {
         stand: Option<Stand>,
         sessions: Arc<Mutex<Vec<Pid>>>,
     ) -> Self {
-        let environment = [
-            ("PATH", OsStr::new("/usr/sbin:/usr/bin:/sbin:/bin")),
-            ("HOME", home.as_os_str()),
-        ];
+        let environment = [("PATH", OsStr::new("/usr/sbin:/usr/bin:/sbin:/bin")), ("HOME", home.as_os_str())];
         Self {
             program: program.into(),
             arguments: Vec::new(),
-            environment: environment
-                .map(|(name, value)| (name.into(), value.into()))
-                .into(),
+            environment: environment.map(|(name, value)| (name.into(), value.into())).into(),
             user,
             directory: home.to_owned(),
             input: Vec::new(),
@@ -64,8 +59,7 @@ impl Command {
 
     /// More arguments.
     pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
@@ -102,10 +96,7 @@ impl Command {
     pub fn run(mut self) -> Output {
         let input = std::mem::take(&mut self.input);
         let mut running = self.spawn();
-        let mut pipe = running
-            .stdin
-            .take()
-            .expect("a new process has its standard input");
+        let mut pipe = running.stdin.take().expect("a new process has its standard input");
         // A program that does not read may end before it was given everything.
         let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
         let output = running.finish();
@@ -116,25 +107,14 @@ impl Command {
     /// Starts it. Standard input stays open until [`Running::finish`].
     pub fn spawn(self) -> Running {
         let mut command = std::process::Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .env_clear()
-            .envs(self.environment.iter().cloned());
+        command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned());
         command.current_dir(&self.directory);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         sys::start_as(&mut command, &self.user, self.stand.clone());
         let line = self.line();
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {line}: {error}"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {line}: {error}"));
         let pid = Pid::from_raw(child.id().try_into().expect("a process id is an i32"));
-        self.sessions
-            .lock()
-            .expect("no test panics while it holds this")
-            .push(pid);
+        self.sessions.lock().expect("no test panics while it holds this").push(pid);
         let stdout = child.stdout.take().expect("it is a pipe");
         let mut stderr = child.stderr.take().expect("it is a pipe");
         Running {
@@ -208,10 +188,7 @@ impl Running {
     pub fn wait_for(mut self, text: &str) -> Self {
         loop {
             let before = self.seen.len();
-            let read = self
-                .stdout
-                .read_until(b'\n', &mut self.seen)
-                .expect("a pipe can be read");
+            let read = self.stdout.read_until(b'\n', &mut self.seen).expect("a pipe can be read");
             if String::from_utf8_lossy(&self.seen[before..]).contains(text) {
                 return self;
             }
@@ -236,9 +213,7 @@ impl Running {
     /// Closes its standard input and waits for its end.
     pub fn finish(mut self) -> Output {
         drop(self.stdin.take());
-        self.stdout
-            .read_to_end(&mut self.seen)
-            .expect("a pipe can be read");
+        self.stdout.read_to_end(&mut self.seen).expect("a pipe can be read");
         let stderr = self.stderr.join().expect("the reader does not panic");
         let status = self.child.wait().expect("a child can be waited for");
         let output = Output {
@@ -248,11 +223,7 @@ impl Running {
             stdout: String::from_utf8_lossy(&self.seen).into_owned(),
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
         };
-        assert!(
-            !self.watchdog.call_off(),
-            "not done after {} s: {output}",
-            DEADLINE.as_secs()
-        );
+        assert!(!self.watchdog.call_off(), "not done after {} s: {output}", DEADLINE.as_secs());
         output
     }
 }
@@ -302,23 +273,14 @@ impl Output {
     /// Standard error contains `text`.
     #[track_caller]
     pub fn assert_stderr_has(self, text: &str) -> Self {
-        assert!(
-            self.stderr.contains(text),
-            "standard error does not say {text:?}: {self}"
-        );
+        assert!(self.stderr.contains(text), "standard error does not say {text:?}: {self}");
         self
     }
 }
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            line,
-            status,
-            signal,
-            stdout,
-            stderr,
-        } = self;
+        let Self { line, status, signal, stdout, stderr } = self;
         writeln!(f, "{line}")?;
         writeln!(f, "status {status:?}, signal {signal:?}")?;
         writeln!(f, "--- standard output\n{stdout}--- standard error\n{stderr}---")

@@ -16,11 +16,7 @@ impl World {
     /// A directory with a busybox in it, the user's.
     pub fn busybox_sandbox(&self) -> PathBuf {
         let sandbox = self.path("busybox");
-        host(
-            Command::new("cp")
-                .arg("-a")
-                .args([&cached("root", make_root), &sandbox]),
-        );
+        host(Command::new("cp").arg("-a").args([&cached("root", make_root), &sandbox]));
         host(Command::new("chown").arg("-hR").arg(self.owner()).arg(&sandbox));
         sandbox
     }
@@ -49,12 +45,7 @@ impl World {
         let name = "busybox.sif";
         let make = |image: &Path| {
             let root = cached_locked("root", make_root);
-            host(
-                Command::new(installed().lamina())
-                    .arg("build")
-                    .arg(image)
-                    .arg(root),
-            );
+            host(Command::new(installed().lamina()).arg("build").arg(image).arg(root));
         };
         self.own_copy(&cached(name, make), name)
     }
@@ -68,13 +59,7 @@ impl World {
         // mke2fs cuts the ids of a copied tree to 16 bits in some releases; the first user's fit.
         let owner = format!("root_owner={}", self.owner());
         let size = format!("{mebibytes}M");
-        host(
-            Command::new("mkfs.ext3")
-                .args(["-q", "-E", &owner, "-d"])
-                .arg(&content)
-                .arg(&image)
-                .arg(size),
-        );
+        host(Command::new("mkfs.ext3").args(["-q", "-E", &owner, "-d"]).arg(&content).arg(&image).arg(size));
         fs::remove_dir_all(&content).expect("the home can be written");
         self.give(&image);
         image
@@ -86,10 +71,7 @@ impl World {
             let root = cached_locked("root", make_root);
             let owner = format!("root_owner={}", self.owner());
             let mut mkfs = Command::new("mkfs.ext3");
-            mkfs.args(["-q", "-E", &owner, "-d"])
-                .arg(root)
-                .arg(image)
-                .arg("16M");
+            mkfs.args(["-q", "-E", &owner, "-d"]).arg(root).arg(image).arg("16M");
             host(&mut mkfs);
         };
         self.own_copy(&cached("busybox.ext3", make), "busybox.ext3")
@@ -126,14 +108,8 @@ fn make_root(folder: &Path) {
 /// Runs a program of the machine's. Panics with its words if it fails.
 #[track_caller]
 fn host(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command.output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 static CACHE: Mutex<()> = Mutex::new(());
@@ -173,21 +149,13 @@ fn cache_folder() -> PathBuf {
 fn ingredients() -> u64 {
     let mut hasher = DefaultHasher::new();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let busybox = std::env::split_paths(&path)
-        .map(|folder| folder.join("busybox"))
-        .find(|file| file.exists());
-    for file in [
-        Path::new(BUSYBOX_ROOT),
-        &installed().lamina(),
-        &busybox.expect("packaging/test put a busybox here"),
-    ] {
+    let busybox =
+        std::env::split_paths(&path).map(|folder| folder.join("busybox")).find(|file| file.exists());
+    for file in
+        [Path::new(BUSYBOX_ROOT), &installed().lamina(), &busybox.expect("packaging/test put a busybox here")]
+    {
         let metadata = fs::metadata(file).expect("it exists");
-        (
-            file.as_os_str() as &OsStr,
-            metadata.len(),
-            metadata.modified().ok(),
-        )
-            .hash(&mut hasher);
+        (file.as_os_str() as &OsStr, metadata.len(), metadata.modified().ok()).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -29,18 +29,12 @@ pub(crate) fn assert_none(folder: &Path, sessions: &[Pid]) {
 
 fn mounts(folder: &Path) -> Vec<String> {
     let table = fs::read("/proc/self/mountinfo").expect("there is a /proc");
-    let lines = table
-        .split(|byte| *byte == b'\n')
-        .filter(|line| mentions(line, folder));
-    lines
-        .map(|line| format!("mount {}", String::from_utf8_lossy(line)))
-        .collect()
+    let lines = table.split(|byte| *byte == b'\n').filter(|line| mentions(line, folder));
+    lines.map(|line| format!("mount {}", String::from_utf8_lossy(line))).collect()
 }
 
 fn loop_devices(folder: &Path) -> Vec<String> {
-    let devices = fs::read_dir("/sys/block")
-        .expect("there is a /sys")
-        .filter_map(Result::ok);
+    let devices = fs::read_dir("/sys/block").expect("there is a /sys").filter_map(Result::ok);
     let attached = devices.filter_map(|device| {
         let file = fs::read(device.path().join("loop/backing_file")).ok()?;
         mentions(&file, folder).then(|| {
@@ -55,9 +49,7 @@ fn loop_devices(folder: &Path) -> Vec<String> {
 }
 
 fn processes(folder: &Path, sessions: &[Pid]) -> Vec<String> {
-    let entries = fs::read_dir("/proc")
-        .expect("there is a /proc")
-        .filter_map(Result::ok);
+    let entries = fs::read_dir("/proc").expect("there is a /proc").filter_map(Result::ok);
     let alive = entries.filter_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).ok()?;
@@ -65,12 +57,8 @@ fn processes(folder: &Path, sessions: &[Pid]) -> Vec<String> {
         if command.is_empty() && is_zombie(&entry.path()) {
             return None;
         }
-        (sessions.contains(&session) || mentions(&command, folder)).then(|| {
-            format!(
-                "process {pid}: {}",
-                String::from_utf8_lossy(&command).replace('\0', " ")
-            )
-        })
+        (sessions.contains(&session) || mentions(&command, folder))
+            .then(|| format!("process {pid}: {}", String::from_utf8_lossy(&command).replace('\0', " ")))
     });
     alive.collect()
 }

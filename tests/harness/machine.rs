@@ -16,14 +16,9 @@ pub struct Installed {
 
 /// The installed product. Panics where there is none, or this process may not use it as tests must.
 pub fn installed() -> Installed {
-    assert!(
-        Uid::effective().is_root(),
-        "end-to-end tests become other users and must be started as root"
-    );
+    assert!(Uid::effective().is_root(), "end-to-end tests become other users and must be started as root");
     let prefix = std::env::var_os(PREFIX_VARIABLE).unwrap_or_else(|| PREFIX.into());
-    let installed = Installed {
-        prefix: prefix.into(),
-    };
+    let installed = Installed { prefix: prefix.into() };
     assert!(
         installed.lamina().exists(),
         "nothing is installed in {}: run `packaging/test up` first",
@@ -85,10 +80,6 @@ impl User {
         let account = nix::unistd::User::from_name(name).expect("the account database can be read");
         let account =
             account.unwrap_or_else(|| panic!("there is no user {name}: run `packaging/test up` first"));
-        Self {
-            name: name.to_owned(),
-            uid: account.uid,
-            gid: account.gid,
-        }
+        Self { name: name.to_owned(), uid: account.uid, gid: account.gid }
     }
 }

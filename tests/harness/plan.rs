@@ -86,8 +86,7 @@ impl HandMade {
 
     /// Gives the starter no arguments at all, not even a name.
     pub fn without_arguments(mut self) -> Self {
-        self.settings
-            .retain(|setting| !setting.as_encoded_bytes().starts_with(b"argument="));
+        self.settings.retain(|setting| !setting.as_encoded_bytes().starts_with(b"argument="));
         self
     }
 
@@ -116,10 +115,7 @@ impl HandMade {
         if let Some(how) = self.openings.get(&number) {
             return how.clone();
         }
-        let image = self
-            .plan
-            .images()
-            .find(|image| usize::from(image.descriptor.0) == number);
+        let image = self.plan.images().find(|image| usize::from(image.descriptor.0) == number);
         let file = image.is_some_and(|image| image.content != Content::Directory);
         let how = match file {
             false => "p:",
@@ -152,13 +148,8 @@ fn ask_starter(world: &World) -> PathBuf {
         let folder = test.ancestors().nth(2).expect("a test is in target/debug/deps");
         // Not by our own hand: another test that forks while we have the file open for writing would keep everybody
         // from executing it.
-        let copied = std::process::Command::new("cp")
-            .args([&folder.join("ask-starter"), &program])
-            .status();
-        assert!(
-            copied.is_ok_and(|status| status.success()),
-            "the helper can be copied"
-        );
+        let copied = std::process::Command::new("cp").args([&folder.join("ask-starter"), &program]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the helper can be copied");
     }
     program
 }

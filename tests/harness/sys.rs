@@ -39,13 +39,7 @@ fn become_user(uid: Uid, gid: Gid, stand: Option<&Stand>) -> io::Result<()> {
     if let Some(Stand { in_for, file }) = stand {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-        mount(
-            Some(file.as_c_str()),
-            in_for.as_c_str(),
-            NONE,
-            MsFlags::MS_BIND,
-            NONE,
-        )?;
+        mount(Some(file.as_c_str()), in_for.as_c_str(), NONE, MsFlags::MS_BIND, NONE)?;
     }
     setgroups(&[gid])?;
     setresgid(gid, gid, gid)?;

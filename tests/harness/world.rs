@@ -33,13 +33,7 @@ impl World {
             .tempdir()
             .expect("a temporary folder can be made");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is our folder");
-        let world = Self {
-            folder,
-            user: User::first(),
-            installed,
-            conf: None,
-            sessions: Arc::default(),
-        };
+        let world = Self { folder, user: User::first(), installed, conf: None, sessions: Arc::default() };
         fs::create_dir(world.home()).expect("it is our folder");
         world.give(&world.home());
         world
@@ -100,14 +94,7 @@ impl World {
     /// A file system of its own in the user's home, in memory, with these mount options.
     pub fn tmpfs(&self, name: &str, options: &str) -> Mounted {
         let place = self.mkdir(name);
-        mount(
-            Some("tmpfs"),
-            &place,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(options),
-        )
-        .expect("root may mount");
+        mount(Some("tmpfs"), &place, Some("tmpfs"), MsFlags::empty(), Some(options)).expect("root may mount");
         self.give(&place);
         Mounted(place)
     }
@@ -116,13 +103,7 @@ impl World {
     pub fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.home()).expect("the home can be read");
         let mut names: Vec<_> = entries
-            .map(|entry| {
-                entry
-                    .expect("and its entries")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
+            .map(|entry| entry.expect("and its entries").file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
         names
@@ -134,10 +115,7 @@ impl World {
         fs::write(&file, text).expect("it is our folder");
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("it is our file");
         let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");
-        self.conf = Some(Stand {
-            in_for: name(&self.installed.singularity_conf()),
-            file: name(&file),
-        });
+        self.conf = Some(Stand { in_for: name(&self.installed.singularity_conf()), file: name(&file) });
     }
 
     /// The frontend with these arguments, run as the user.

@@ -61,23 +61,13 @@ fn while_a_container_runs_none_of_its_processes_is_roots() {
         let uid = world.user().uid;
         for process in processes {
             let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-            assert!(
-                status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")),
-                "{status}"
-            );
+            assert!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")), "{status}");
             for set in ["Prm", "Eff", "Inh", "Amb", "Bnd"] {
-                assert!(
-                    status.contains(&format!("Cap{set}:\t0000000000000000\n")),
-                    "{status}"
-                );
+                assert!(status.contains(&format!("Cap{set}:\t0000000000000000\n")), "{status}");
             }
-            assert!(
-                status.contains("NoNewPrivs:\t1\n") && status.contains("Threads:\t1\n"),
-                "{status}"
-            );
-            for fd in fs::read_dir(format!("/proc/{process}/fd"))
-                .expect("root may look")
-                .filter_map(Result::ok)
+            assert!(status.contains("NoNewPrivs:\t1\n") && status.contains("Threads:\t1\n"), "{status}");
+            for fd in
+                fs::read_dir(format!("/proc/{process}/fd")).expect("root may look").filter_map(Result::ok)
             {
                 let target = fs::read_link(fd.path()).unwrap_or_default();
                 assert!(!target.is_absolute(), "{process} holds {}", target.display());
@@ -100,19 +90,14 @@ fn a_container_with_its_own_process_ids_ends_with_the_process_that_waits_for_it(
 /// Whether a stopped process still has root's privilege.
 fn is_privileged(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    let effective = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
     let stopped = status.contains("\nState:\tT");
     effective == Some("0") && stopped
 }
 
 fn children(pid: Pid) -> Vec<Pid> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .map(Pid::from_raw)
-        .collect()
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 fn stop(pid: Pid) {
@@ -144,11 +129,7 @@ fn a_stopped_starter_shows_its_caller_nothing() {
             let pried = world.program("/bin/sh").args(["-c", PRY, &pid.to_string()]).run();
             assert!(is_privileged(pid), "{pid} was not held");
             assert_eq!(pried.stdout, "", "{pried}");
-            *(if pid == held.pid {
-                &mut starters
-            } else {
-                &mut mounters
-            }) += 1;
+            *(if pid == held.pid { &mut starters } else { &mut mounters }) += 1;
             let _ = nix::sys::signal::kill(pid, Signal::SIGCONT);
         }
         let _ = nix::sys::signal::kill(held.pid, Signal::SIGCONT);
@@ -164,9 +145,7 @@ fn a_stopped_starter_shows_its_caller_nothing() {
 fn another_user_cannot_signal_a_starter() {
     let (world, plan) = running("echo ready; read line; true");
     let held = plan.hand_over(&world).spawn().wait_for("ready");
-    let kill = world
-        .program("/bin/sh")
-        .args(["-c", "kill -9 $0", &held.pid.to_string()]);
+    let kill = world.program("/bin/sh").args(["-c", "kill -9 $0", &held.pid.to_string()]);
     let killed = kill.as_user(User::second()).cwd("/").run();
     assert_ne!(killed.status, Some(0), "{killed}");
     held.finish().assert_ok();
@@ -181,11 +160,8 @@ fn each_request_is_one_line_in_the_log_whatever_it_is_called() {
     let world = World::new();
     let log = UnixDatagram::bind(world.folder().join("log")).expect("it is our folder");
     log.set_nonblocking(true).expect("it is a socket");
-    fs::set_permissions(
-        world.folder().join("log"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o666),
-    )
-    .expect("it is ours");
+    fs::set_permissions(world.folder().join("log"), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .expect("it is ours");
     let sandbox = world.busybox_sandbox();
     let evil = world.path("line\nuid=0 \u{1b}[31m%n\u{202e} \"quoted\"");
     let uid = world.user().uid;
@@ -204,26 +180,14 @@ fn each_request_is_one_line_in_the_log_whatever_it_is_called() {
     fs::rename(sandbox, &evil).expect("it is ours");
     let accepted = lines(&plan);
     assert_eq!(accepted.len(), 1, "{accepted:?}");
-    assert!(
-        accepted[0].contains(&format!("accepted uid={uid} gid=")),
-        "{accepted:?}"
-    );
-    assert!(
-        accepted[0].bytes().all(|byte| (b' '..=b'~').contains(&byte)),
-        "{accepted:?}"
-    );
-    assert!(
-        accepted[0].contains("\\n") && accepted[0].contains("\\x1b"),
-        "{accepted:?}"
-    );
+    assert!(accepted[0].contains(&format!("accepted uid={uid} gid=")), "{accepted:?}");
+    assert!(accepted[0].bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{accepted:?}");
+    assert!(accepted[0].contains("\\n") && accepted[0].contains("\\x1b"), "{accepted:?}");
     let mut refused = plan;
     refused.frame = Some(b"no frame".to_vec());
     let refused = lines(&refused.set("argument=\nuid=0"));
     assert_eq!(refused.len(), 1, "{refused:?}");
-    assert!(
-        refused[0].contains(&format!("refused uid={uid} gid=")),
-        "{refused:?}"
-    );
+    assert!(refused[0].contains(&format!("refused uid={uid} gid=")), "{refused:?}");
     assert!(!refused[0].contains('\n'), "{refused:?}");
 }
 
@@ -231,20 +195,13 @@ fn each_request_is_one_line_in_the_log_whatever_it_is_called() {
 fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     let world = World::new();
     let log = UnixDatagram::bind(world.folder().join("log")).expect("it is our folder");
-    fs::set_permissions(
-        world.folder().join("log"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o666),
-    )
-    .expect("it is ours");
+    fs::set_permissions(world.folder().join("log"), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .expect("it is ours");
     let plug = UnixDatagram::unbound().expect("there are sockets");
     plug.set_nonblocking(true).expect("it is a socket");
     while plug.send_to(b"full", world.folder().join("log")).is_ok() {}
     let plan = HandMade::bare(&world, &[], &world.busybox_sandbox());
     let (program, arguments) = plan.prepare(&world);
-    world
-        .after(OWN_LOG, program)
-        .args(arguments)
-        .run()
-        .assert_fatal(HandMade::ACCEPTED);
+    world.after(OWN_LOG, program).args(arguments).run().assert_fatal(HandMade::ACCEPTED);
     drop(log);
 }

@@ -68,11 +68,7 @@ fn files_of_the_kernels_own_file_systems_are_no_images() {
             let output = opened.hand_over(&world).run();
             assert_ne!(output.status, Some(0), "{output}");
         } else {
-            refused(
-                &world,
-                &opened,
-                "an image cannot be a file of the kernel's own file systems",
-            );
+            refused(&world, &opened, "an image cannot be a file of the kernel's own file systems");
         }
     }
 }
@@ -113,19 +109,12 @@ fn a_file_that_a_fuse_server_makes_up_is_no_image_where_images_are_limited() {
         shell.arg(program).args(arguments)
     };
     let user = world.user();
-    let as_user = format!(
-        "setpriv --reuid {} --regid {} --clear-groups --",
-        user.uid, user.gid
-    );
-    for (conf, text) in [
-        ("", HandMade::ACCEPTED),
-        ("limit container owners = root\n", "one without a name or on FUSE"),
-    ] {
+    let as_user = format!("setpriv --reuid {} --regid {} --clear-groups --", user.uid, user.gid);
+    for (conf, text) in
+        [("", HandMade::ACCEPTED), ("limit container owners = root\n", "one without a name or on FUSE")]
+    {
         world.conf(conf);
-        served(&world, "squashfuse -o allow_other", &as_user, "umount")
-            .as_root()
-            .run()
-            .assert_fatal(text);
+        served(&world, "squashfuse -o allow_other", &as_user, "umount").as_root().run().assert_fatal(text);
     }
     world.conf("");
     // What a user's own server makes up, not even root can see.
@@ -137,26 +126,11 @@ fn a_file_that_a_fuse_server_makes_up_is_no_image_where_images_are_limited() {
 #[test]
 fn a_descriptor_that_is_not_there_is_missed() {
     let (world, image, mut plan) = world_and_plan();
-    refused(
-        &world,
-        &plan.clone().open_as(0, "-:"),
-        "looking for an inherited descriptor",
-    );
+    refused(&world, &plan.clone().open_as(0, "-:"), "looking for an inherited descriptor");
     let descriptor = plan.source(&image);
-    plan.plan.layers.push(Image {
-        descriptor,
-        content: plan.plan.root.content,
-    });
-    refused(
-        &world,
-        &plan.clone().open_as(0, "-:"),
-        "looking for an inherited descriptor",
-    );
-    refused(
-        &world,
-        &plan.open_as(1, "-:"),
-        "looking for an inherited descriptor",
-    );
+    plan.plan.layers.push(Image { descriptor, content: plan.plan.root.content });
+    refused(&world, &plan.clone().open_as(0, "-:"), "looking for an inherited descriptor");
+    refused(&world, &plan.open_as(1, "-:"), "looking for an inherited descriptor");
 }
 
 /// The plan's frame with another number for the root's descriptor, as a frontend that lies would write it.
@@ -183,10 +157,7 @@ fn descriptor_numbers_are_each_used_once_and_without_gaps() {
         refused(&world, &plan, "the plan miscounts its descriptors");
     }
     let descriptor = plan.source(&image);
-    plan.plan.layers.push(Image {
-        descriptor,
-        content: plan.plan.root.content,
-    });
+    plan.plan.layers.push(Image { descriptor, content: plan.plan.root.content });
     for number in [1, 2, 65535] {
         plan.frame = Some(frame_with_root_number(&plan.plan, number));
         refused(&world, &plan, "the plan miscounts its descriptors");
@@ -196,17 +167,11 @@ fn descriptor_numbers_are_each_used_once_and_without_gaps() {
 #[test]
 fn windows_are_arithmetic_that_holds() {
     let (world, _, plan) = world_and_plan();
-    let Content::Squashfs(window) = plan.plan.root.content else {
-        panic!("a squashfs is one")
-    };
+    let Content::Squashfs(window) = plan.plan.root.content else { panic!("a squashfs is one") };
     let at = protocol::frame::HEADER_BYTES + 6;
-    for (offset, size) in [
-        (u64::MAX, 1),
-        (1, u64::MAX),
-        (1 << 63, 1 << 63),
-        (0, 0),
-        (i64::MAX.cast_unsigned(), 1),
-    ] {
+    for (offset, size) in
+        [(u64::MAX, 1), (1, u64::MAX), (1 << 63, 1 << 63), (0, 0), (i64::MAX.cast_unsigned(), 1)]
+    {
         let mut lying = plan.clone();
         let mut frame = protocol::frame::encode(&plan.plan).expect("it is a plan");
         assert_eq!(frame[at + 8..at + 16], window.size.to_le_bytes());
@@ -218,11 +183,7 @@ fn windows_are_arithmetic_that_holds() {
     for (offset, size) in [(1 << 62, 1 << 20), (window.size, window.size), (511, window.size)] {
         let mut lying = plan.clone();
         lying.plan.root.content = Content::Squashfs(Window { offset, size });
-        refused(
-            &world,
-            &lying,
-            "there is no squashfs where the plan says that one is",
-        );
+        refused(&world, &lying, "there is no squashfs where the plan says that one is");
     }
 }
 
@@ -232,24 +193,9 @@ fn more_descriptors_than_the_plan_names_do_not_come_along() {
     let listing = "for fd in /proc/self/fd/*; do echo ${fd##*/} $(readlink $fd); done";
     let mut plan = plan.running(&world, listing);
     plan.plan.mounts.push(Mount::Proc);
-    for leak in [
-        "p:/",
-        "r:/etc",
-        "r:/proc/self/ns/mnt",
-        "s:",
-        &format!("r:{}", image.display()),
-    ] {
-        let output = plan
-            .clone()
-            .set(format!("leak=200:{leak}"))
-            .hand_over(&world)
-            .run()
-            .assert_ok();
-        let numbers: Vec<&str> = output
-            .stdout
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .collect();
+    for leak in ["p:/", "r:/etc", "r:/proc/self/ns/mnt", "s:", &format!("r:{}", image.display())] {
+        let output = plan.clone().set(format!("leak=200:{leak}")).hand_over(&world).run().assert_ok();
+        let numbers: Vec<&str> = output.stdout.lines().filter_map(|line| line.split(' ').next()).collect();
         // The shell expands the pattern with a descriptor of its own.
         assert_eq!(numbers, ["0", "1", "2", "3"], "{output}");
         world.assert_nothing_left();
@@ -261,27 +207,16 @@ fn a_file_that_may_be_written_but_not_read_cannot_be_read_as_an_image() {
     let (world, image, plan) = world_and_plan();
     fs::set_permissions(&image, Permissions::from_mode(0o622)).expect("it is ours");
     let opened = plan.clone().open_as(0, format!("a:{}", image.display()));
-    opened
-        .hand_over(&world)
-        .as_user(User::second())
-        .cwd("/")
-        .run()
-        .assert_fatal(NOT_AN_IMAGE);
+    opened.hand_over(&world).as_user(User::second()).cwd("/").run().assert_fatal(NOT_AN_IMAGE);
     let mut overlay = plan;
     let ext3 = world.ext3_overlay(16);
     let descriptor = overlay.source(&ext3);
     let size = fs::metadata(&ext3).expect("it is there").len();
-    overlay.plan.writable = Writable::Overlay(Image {
-        descriptor,
-        content: Content::Ext3(Window { offset: 0, size }),
-    });
+    overlay.plan.writable =
+        Writable::Overlay(Image { descriptor, content: Content::Ext3(Window { offset: 0, size }) });
     fs::set_permissions(&image, Permissions::from_mode(0o644)).expect("it is ours");
     refused(&world, &overlay, HandMade::ACCEPTED);
-    refused(
-        &world,
-        &overlay.clone().open_as(1, format!("a:{}", ext3.display())),
-        NOT_AN_IMAGE,
-    );
+    refused(&world, &overlay.clone().open_as(1, format!("a:{}", ext3.display())), NOT_AN_IMAGE);
     refused(
         &world,
         &overlay.open_as(1, format!("r:{}", ext3.display())),
@@ -293,16 +228,8 @@ fn a_file_that_may_be_written_but_not_read_cannot_be_read_as_an_image() {
 fn a_directory_is_only_a_directory() {
     let (world, image, mut plan) = world_and_plan();
     plan.plan.root.content = Content::Directory;
-    for opened in [
-        format!("r:{}", image.display()),
-        "p:/dev/null".to_owned(),
-        "s:".to_owned(),
-    ] {
-        refused(
-            &world,
-            &plan.clone().open_as(0, opened),
-            "directory of something that is none",
-        );
+    for opened in [format!("r:{}", image.display()), "p:/dev/null".to_owned(), "s:".to_owned()] {
+        refused(&world, &plan.clone().open_as(0, opened), "directory of something that is none");
     }
     refused(
         &world,
@@ -333,11 +260,7 @@ fn what_has_no_place_in_a_file_system_cannot_be_bound() {
     // A namespace file can be cloned, but the kernel keeps mount namespaces out of each other.
     let namespace = plan.clone().open_as(1, "r:/proc/self/ns/mnt");
     refused(&world, &namespace, "while mounting at /mnt");
-    refused(
-        &world,
-        &plan.open_as(1, "-:"),
-        "looking for an inherited descriptor",
-    );
+    refused(&world, &plan.open_as(1, "-:"), "looking for an inherited descriptor");
 }
 
 #[test]

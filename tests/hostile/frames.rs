@@ -41,18 +41,12 @@ fn only_one_whole_frame_is_a_plan() {
         (whole[..HEADER_BYTES].to_vec(), "the plan is cut short"),
         (whole[..whole.len() - 1].to_vec(), "the plan is cut short"),
         ([&whole[..], b"\0"].concat(), "the plan is followed by more bytes"),
-        (
-            [&whole[..], &whole].concat(),
-            "the plan is followed by more bytes",
-        ),
+        ([&whole[..], &whole].concat(), "the plan is followed by more bytes"),
         (with(0, b'X'), "this is not a plan"),
         (with(MAGIC.len(), 2), "the plan has version 2"),
         (with(MAGIC.len(), 0), "the plan has version 0"),
         (with(HEADER_BYTES - 1, 0xff), "the plan is cut short"),
-        (
-            with(whole.len() - 1, 0xff),
-            "the plan says something this starter does not know",
-        ),
+        (with(whole.len() - 1, 0xff), "the plan says something this starter does not know"),
         (too_long, "the plan is longer than 65536 bytes"),
         (huge, "the plan is longer than 65536 bytes"),
         (vec![0xff; FRAME_BYTES_MAX], "this is not a plan"),
@@ -95,10 +89,7 @@ fn counts_that_no_memory_could_hold_are_refused_before_any_is_taken() {
 #[test]
 fn only_a_pipe_brings_a_plan() {
     let (world, plan) = world_and_plan();
-    let frame = world.write(
-        "frame",
-        protocol::frame::encode(&plan.plan).expect("it is a plan"),
-    );
+    let frame = world.write("frame", protocol::frame::encode(&plan.plan).expect("it is a plan"));
     let frame = frame.display();
     for (opened, text) in [
         (format!("r:{frame}"), "the plan must come through a pipe"),
@@ -121,14 +112,6 @@ fn a_pipe_that_nothing_comes_through_is_not_waited_for() {
         .expect("the home can be written");
     world.give(&fifo);
     // Opened for both, so that a writer stays.
-    refused(
-        &world,
-        &plan.clone().set(format!("plan=w:{}", fifo.display())),
-        "reading the plan",
-    );
-    refused(
-        &world,
-        &plan.set(format!("plan=p:{}", fifo.display())),
-        "preparing to read the plan",
-    );
+    refused(&world, &plan.clone().set(format!("plan=w:{}", fifo.display())), "reading the plan");
+    refused(&world, &plan.set(format!("plan=p:{}", fifo.display())), "preparing to read the plan");
 }

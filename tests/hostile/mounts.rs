@@ -13,11 +13,7 @@ use tests::{HandMade, World, place};
 fn host(program: &str, arguments: &[&str]) {
     let output = std::process::Command::new(program).args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn text(path: &Path) -> &str {
@@ -81,10 +77,7 @@ fn setuid_files_and_device_nodes_are_inert_wherever_they_come_from() {
     fs::create_dir(&folder).expect("it is our folder");
     setuid_busybox(&world, &folder.join("id"));
     fs::copy(folder.join("id"), folder.join("grep")).expect("it is our folder");
-    host(
-        "setcap",
-        &["cap_setuid,cap_dac_override+ep", text(&folder.join("grep"))],
-    );
+    host("setcap", &["cap_setuid,cap_dac_override+ep", text(&folder.join("grep"))]);
     make_node(&folder.join("zero"));
     let look = |at: &str| {
         format!(
@@ -92,10 +85,7 @@ fn setuid_files_and_device_nodes_are_inert_wherever_they_come_from() {
         )
     };
     let user = world.user();
-    let nothing = format!(
-        "{}\n{}\nCapEff:\t0000000000000000\nPermission denied\n",
-        user.uid, user.gid
-    );
+    let nothing = format!("{}\n{}\nCapEff:\t0000000000000000\nPermission denied\n", user.uid, user.gid);
     let mut bound = bare(&world, &look("/mnt"));
     bind(&mut bound, &folder, "/mnt");
     assert_eq!(bound.hand_over(&world).run().stdout, nothing);
@@ -113,10 +103,7 @@ fn copying_up_a_setuid_file_gives_nothing() {
     let world = World::new();
     let folder = world.folder().join("lower");
     fs::create_dir(&folder).expect("it is our folder");
-    host(
-        "cp",
-        &["-a", text(&world.busybox_sandbox()), text(&folder.join("root"))],
-    );
+    host("cp", &["-a", text(&world.busybox_sandbox()), text(&folder.join("root"))]);
     let id = folder.join("root/bin/id");
     setuid_busybox(&world, &id);
     fs::set_permissions(&id, Permissions::from_mode(0o6777)).expect("it is our file");
@@ -147,10 +134,7 @@ fn every_mount_below_a_bind_gets_the_flags_too_and_keeps_its_own() {
     let lines: Vec<&str> = output.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{output}");
     assert!(lines.iter().all(|line| line.contains("nosuid,nodev")), "{output}");
-    let closed = lines
-        .iter()
-        .find(|line| line.contains("/mnt/closed"))
-        .expect("it is one of them");
+    let closed = lines.iter().find(|line| line.contains("/mnt/closed")).expect("it is one of them");
     assert!(closed.contains("ro,") && closed.contains("noexec"), "{output}");
 }
 
@@ -192,10 +176,7 @@ fn marks_in_an_overlay_lead_nowhere_outside() {
         host("debugfs", &["-w", "-R", &request, text(&image)]);
     }
     let output = plan.hand_over(&world).run();
-    assert!(
-        !output.stdout.contains("hidden") && !output.stdout.contains("secret\n/"),
-        "{output}"
-    );
+    assert!(!output.stdout.contains("hidden") && !output.stdout.contains("secret\n/"), "{output}");
 }
 
 #[test]
@@ -208,17 +189,7 @@ fn an_ext3_is_an_ext3_with_a_journal_inside() {
         ("ext2", &[]),
         ("ext3", &["-O", "encrypt"]),
         ("ext3", &["-O", "quota"]),
-        (
-            "ext3",
-            &[
-                "-E",
-                "quotatype=usrquota",
-                "-O",
-                "project,quota,extra_isize",
-                "-I",
-                "256",
-            ],
-        ),
+        ("ext3", &["-E", "quotatype=usrquota", "-O", "project,quota,extra_isize", "-I", "256"]),
     ] {
         let _ = fs::remove_file(&image);
         let mkfs = format!("mkfs.{kind}");
@@ -229,11 +200,7 @@ fn an_ext3_is_an_ext3_with_a_journal_inside() {
             .run()
             .assert_fatal("there is no ext3 where the plan says that one is");
     }
-    for request in [
-        "ssv mount_opts errors=panic",
-        "ssv journal_inum 0",
-        "ssv journal_dev 0x0700",
-    ] {
+    for request in ["ssv mount_opts errors=panic", "ssv journal_inum 0", "ssv journal_dev 0x0700"] {
         let _ = fs::remove_file(&image);
         host("mkfs.ext3", &["-q", text(&image), "16M"]);
         host("debugfs", &["-w", "-R", request, text(&image)]);
@@ -248,10 +215,8 @@ fn an_ext3_is_an_ext3_with_a_journal_inside() {
 #[test]
 fn an_image_that_changes_under_a_container_hurts_only_the_container() {
     let world = World::new();
-    let mut plan = bare(
-        &world,
-        "echo ready; read line; ls -lR /bin /etc; cat /bin/* | head -c 9000000 | wc -c",
-    );
+    let mut plan =
+        bare(&world, "echo ready; read line; ls -lR /bin /etc; cat /bin/* | head -c 9000000 | wc -c");
     let overlay = world.ext3_overlay(16);
     plan = with_overlay_image(plan, &overlay);
     for damage in [true, false] {
@@ -284,29 +249,20 @@ fn loop_devices_go_with_their_container_and_those_of_others_stay() {
     let plan = with_overlay_image(plan, &world.ext3_overlay(16));
     let running = plan.hand_over(&world).spawn().wait_for("ready");
     let mut attached = 0;
-    for entry in fs::read_dir("/sys/block")
-        .expect("there is a /sys")
-        .filter_map(Result::ok)
-    {
+    for entry in fs::read_dir("/sys/block").expect("there is a /sys").filter_map(Result::ok) {
         let state = |name: &str| fs::read_to_string(entry.path().join("loop").join(name)).unwrap_or_default();
         let file = state("backing_file");
         if file.starts_with(text(&world.home())) {
             attached += 1;
-            assert_eq!(
-                (state("autoclear").trim(), state("partscan").trim()),
-                ("1", "0"),
-                "{file}"
-            );
+            assert_eq!((state("autoclear").trim(), state("partscan").trim()), ("1", "0"), "{file}");
             let read_only =
                 fs::read_to_string(entry.path().join("ro")).expect("a device is one or the other");
             assert_eq!(read_only.trim() == "1", file.trim().ends_with(".sqfs"), "{file}");
         }
     }
     running.finish().assert_ok();
-    let still = fs::read_to_string(format!(
-        "/sys/block/{}/loop/backing_file",
-        device.trim_start_matches("/dev/")
-    ));
+    let still =
+        fs::read_to_string(format!("/sys/block/{}/loop/backing_file", device.trim_start_matches("/dev/")));
     host("losetup", &["--detach", &device]);
     assert_eq!(attached, 2);
     assert_eq!(still.expect("it is still attached").trim(), text(&foreign));
@@ -322,10 +278,7 @@ fn outside(world: &World) -> PathBuf {
 
 #[track_caller]
 fn assert_empty(folder: &Path) {
-    let found: Vec<_> = fs::read_dir(folder)
-        .expect("it is our folder")
-        .filter_map(Result::ok)
-        .collect();
+    let found: Vec<_> = fs::read_dir(folder).expect("it is our folder").filter_map(Result::ok).collect();
     assert!(found.is_empty(), "something was made outside: {found:?}");
 }
 
@@ -399,19 +352,10 @@ fn exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside()
         });
         let mut whole = 0;
         for start in 0..STARTS {
-            plan.plan.writable = if start % 2 == 0 {
-                Writable::Root
-            } else {
-                Writable::Nothing
-            };
+            plan.plan.writable = if start % 2 == 0 { Writable::Root } else { Writable::Nothing };
             let output = plan.hand_over(&world).run();
             // What was attached is in the container, or nothing is run.
-            let attached: u32 = output
-                .stdout
-                .lines()
-                .next()
-                .and_then(|line| line.parse().ok())
-                .unwrap_or(0);
+            let attached: u32 = output.stdout.lines().next().and_then(|line| line.parse().ok()).unwrap_or(0);
             assert!(output.status == Some(255) || attached > 0, "{output}");
             whole += u32::from(attached > 0);
             assert_empty(&outside);
@@ -419,10 +363,7 @@ fn exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside()
         over.store(true, Ordering::Relaxed);
         assert!(whole > 0, "no start came through");
     });
-    assert!(
-        exchanges.load(Ordering::Relaxed) >= EXCHANGES_MIN,
-        "too few exchanges"
-    );
+    assert!(exchanges.load(Ordering::Relaxed) >= EXCHANGES_MIN, "too few exchanges");
 }
 
 #[test]
@@ -449,14 +390,10 @@ fn the_most_and_the_deepest_that_a_plan_can_hold_is_made_or_refused() {
     let mut plan = bare(&world, "grep -c scratch /proc/self/mountinfo");
     let deepest = "/s".repeat(protocol::path::COMPONENTS_MAX);
     let longest = format!("/{}", "x".repeat(protocol::path::COMPONENT_BYTES_MAX));
-    for destination in [deepest, longest]
-        .into_iter()
-        .chain((0..253).map(|n| format!("/scratch-{n}")))
-    {
-        plan.plan.mounts.push(Mount::Scratch {
-            destination: place(destination),
-            purpose: protocol::Scratch::Work,
-        });
+    for destination in [deepest, longest].into_iter().chain((0..253).map(|n| format!("/scratch-{n}"))) {
+        plan.plan
+            .mounts
+            .push(Mount::Scratch { destination: place(destination), purpose: protocol::Scratch::Work });
     }
     assert_eq!(plan.plan.mounts.len(), protocol::MOUNTS_MAX);
     plan.hand_over(&world).run().assert_ok().assert_stdout("253");

@@ -19,12 +19,7 @@ fn running(script: &str) -> (World, PathBuf, HandMade) {
 /// What a script says in a container that is started by `before`, a command with its arguments.
 fn behind(world: &World, before: &[&str], plan: &HandMade) -> Output {
     let (program, arguments) = plan.prepare(world);
-    world
-        .program(before[0])
-        .args(&before[1..])
-        .arg(program)
-        .args(arguments)
-        .run()
+    world.program(before[0]).args(&before[1..]).arg(program).args(arguments).run()
 }
 
 #[test]
@@ -85,14 +80,10 @@ fn arguments_say_nothing_to_the_starter() {
         &["starter-suid", "-c", "/tmp/conf"],
         &["%n%n%s", "\n"],
     ] {
-        let plan = arguments
-            .iter()
-            .fold(plan.clone(), |plan, text| plan.set(format!("argument={text}")));
+        let plan = arguments.iter().fold(plan.clone(), |plan, text| plan.set(format!("argument={text}")));
         plan.hand_over(&world).run().assert_ok().assert_stdout("in");
     }
-    let many = (0..10_000).fold(plan.set("argument=x"), |plan, _| {
-        plan.set("argument=--config=/tmp/x")
-    });
+    let many = (0..10_000).fold(plan.set("argument=x"), |plan, _| plan.set("argument=--config=/tmp/x"));
     many.hand_over(&world).run().assert_ok().assert_stdout("in");
 }
 
@@ -111,9 +102,8 @@ fn closed_standard_streams_are_no_place_for_the_starters_files() {
     for closed in 0..8 {
         let _ = std::fs::remove_file(folder.join("seen"));
         let is_closed = |fd: u8| closed >> fd & 1 == 1;
-        let plan = (0..3)
-            .filter(|fd| is_closed(*fd))
-            .fold(plan.clone(), |plan, fd| plan.set(format!("close={fd}")));
+        let plan =
+            (0..3).filter(|fd| is_closed(*fd)).fold(plan.clone(), |plan, fd| plan.set(format!("close={fd}")));
         plan.hand_over(&world).run().assert_ok();
         let seen = std::fs::read_to_string(folder.join("seen")).expect("it was written");
         let seen: Vec<&str> = seen.lines().collect();
@@ -123,10 +113,7 @@ fn closed_standard_streams_are_no_place_for_the_starters_files() {
             let as_left = at.starts_with("pipe:");
             // The C library opens /dev/full where a read is to fail.
             let replaced = ["/dev/null", "/dev/full"].contains(&at);
-            assert!(
-                if is_closed(fd) { replaced } else { as_left },
-                "{closed:03b}: {fd} is {at}"
-            );
+            assert!(if is_closed(fd) { replaced } else { as_left }, "{closed:03b}: {fd} is {at}");
         }
     }
 }
@@ -134,9 +121,7 @@ fn closed_standard_streams_are_no_place_for_the_starters_files() {
 #[test]
 fn every_limit_ends_in_a_whole_container_or_in_none() {
     let (world, _, plan) = running("echo in");
-    let files = (0..=12)
-        .map(|n| ("nofile", n))
-        .chain([("nofile", 20), ("nofile", 33), ("nofile", 40)]);
+    let files = (0..=12).map(|n| ("nofile", n)).chain([("nofile", 20), ("nofile", 33), ("nofile", 40)]);
     let memory = ["as", "data", "stack"]
         .into_iter()
         .flat_map(|name| [0, 4096, 65536, 1 << 20, 4 << 20, 16 << 20].map(|bytes| (name, bytes)));
@@ -152,11 +137,7 @@ fn every_limit_ends_in_a_whole_container_or_in_none() {
         ("core", 0),
     ];
     for (name, number) in files.chain(memory).chain(others) {
-        let output = plan
-            .clone()
-            .set(format!("limit={name}:{number}"))
-            .hand_over(&world)
-            .run();
+        let output = plan.clone().set(format!("limit={name}:{number}")).hand_over(&world).run();
         let whole = output.status == Some(0) && output.stdout == "in\n";
         let none = output.status != Some(0) && output.stdout.is_empty();
         assert!(whole || none, "{name} {number}: {output}");
@@ -168,10 +149,7 @@ fn every_limit_ends_in_a_whole_container_or_in_none() {
 fn blocked_and_ignored_signals_and_an_alarm_are_not_inherited() {
     let (world, _, plan) = running("grep -E '^Sig(Blk|Ign)' /proc/self/status; sleep 1.5");
     let plan = plan.set("block=signals").set("alarm=1");
-    let ignoring = [
-        "env",
-        "--ignore-signal=HUP,INT,QUIT,PIPE,ALRM,TERM,CHLD,XFSZ,USR1",
-    ];
+    let ignoring = ["env", "--ignore-signal=HUP,INT,QUIT,PIPE,ALRM,TERM,CHLD,XFSZ,USR1"];
     let output = behind(&world, &ignoring, &plan).assert_ok();
     // The C library keeps 32 and 33 to itself, and out of everybody's reach.
     const RESERVED: u64 = 3 << 31;
@@ -189,28 +167,15 @@ fn no_umask_changes_what_the_starter_makes() {
     let script =
         "ls -ld / /dev /dev/pts /dev/shm /tmp /home /mnt | cut -c1-30; ls -l /dev | cut -c1-30; umask";
     let (world, _, mut plan) = running(script);
-    plan.plan
-        .mounts
-        .push(Mount::Dev(Dev::Minimal { terminals: true }));
-    for (destination, purpose) in [
-        ("/tmp", Scratch::Tmp),
-        ("/home", Scratch::Home),
-        ("/mnt", Scratch::Work),
-    ] {
-        plan.plan.mounts.push(Mount::Scratch {
-            destination: place(destination),
-            purpose,
-        });
+    plan.plan.mounts.push(Mount::Dev(Dev::Minimal { terminals: true }));
+    for (destination, purpose) in [("/tmp", Scratch::Tmp), ("/home", Scratch::Home), ("/mnt", Scratch::Work)]
+    {
+        plan.plan.mounts.push(Mount::Scratch { destination: place(destination), purpose });
     }
     let plain = plan.hand_over(&world).run().assert_ok().stdout;
     assert!(plain.contains("drwxrwxrwt"), "{plain}");
     for mask in ["0", "077", "777"] {
-        let output = plan
-            .clone()
-            .set(format!("umask={mask}"))
-            .hand_over(&world)
-            .run()
-            .assert_ok();
+        let output = plan.clone().set(format!("umask={mask}")).hand_over(&world).run().assert_ok();
         assert_eq!(output.stdout, plain, "umask {mask}: {output}");
     }
 }
@@ -237,17 +202,13 @@ fn a_working_directory_that_is_gone_or_closed_is_no_hindrance() {
 fn personality_bits_do_not_come_along() {
     let (world, _, plan) = running("cat /proc/self/personality");
     let before = ["setarch", "-R", "-X", "-Z", "-L"];
-    behind(&world, &before, &plan)
-        .assert_ok()
-        .assert_stdout("00000000");
+    behind(&world, &before, &plan).assert_ok().assert_stdout("00000000");
 }
 
 #[test]
 fn the_lowest_priority_is_priority_enough() {
     let (world, _, plan) = running("echo in");
-    behind(&world, &["nice", "-n", "19", "chrt", "--idle", "0"], &plan)
-        .assert_ok()
-        .assert_stdout("in");
+    behind(&world, &["nice", "-n", "19", "chrt", "--idle", "0"], &plan).assert_ok().assert_stdout("in");
 }
 
 #[test]
@@ -259,11 +220,7 @@ fn a_starter_without_its_privilege_does_nothing() {
     let folder = starter.parent().expect("it is in a folder").display();
     let nosuid = format!("mount --bind {folder} {folder}; mount -o remount,bind,nosuid {folder}");
     let (program, arguments) = plan.prepare(&world);
-    world
-        .after(&nosuid, program)
-        .args(arguments)
-        .run()
-        .assert_fatal(NO_PRIVILEGE);
+    world.after(&nosuid, program).args(arguments).run().assert_fatal(NO_PRIVILEGE);
 }
 
 #[test]
@@ -271,28 +228,14 @@ fn a_user_namespace_of_the_callers_is_refused() {
     let (world, _, plan) = running("echo in");
     let text = "the setuid starter does not work inside a user namespace";
     behind(&world, &["unshare", "--map-root-user"], &plan).assert_fatal(text);
-    behind(
-        &world,
-        &["unshare", "--map-root-user", "--mount", "--pid", "--fork"],
-        &plan,
-    )
-    .assert_fatal(text);
+    behind(&world, &["unshare", "--map-root-user", "--mount", "--pid", "--fork"], &plan).assert_fatal(text);
     behind(&world, &["unshare", "--map-current-user"], &plan).assert_fatal(NO_PRIVILEGE);
     behind(&world, &["unshare", "--user"], &plan).assert_fatal(NO_PRIVILEGE);
     // Nor does a /proc of the caller's help.
     let fake = "mount -t tmpfs t /proc; mkdir -p /proc/self/ns; touch /proc/self/ns/user; exec \"$0\" \"$@\"";
-    behind(
-        &world,
-        &["unshare", "--map-root-user", "--mount", "sh", "-c", fake],
-        &plan,
-    )
-    .assert_fatal(text);
+    behind(&world, &["unshare", "--map-root-user", "--mount", "sh", "-c", fake], &plan).assert_fatal(text);
     let empty = "mount -t tmpfs t /proc; exec \"$0\" \"$@\"";
-    let output = behind(
-        &world,
-        &["unshare", "--map-root-user", "--mount", "sh", "-c", empty],
-        &plan,
-    );
+    let output = behind(&world, &["unshare", "--map-root-user", "--mount", "sh", "-c", empty], &plan);
     output.assert_fatal("");
 }
 
@@ -317,11 +260,7 @@ fn the_starter_can_be_neither_read_nor_changed_nor_copied() {
     let starter = world.installed().starter_suid();
     let script = "cat \"$0\" >/dev/null && exit 1; : >>\"$0\" && exit 1; ln \"$0\" starter && exit 1; \
         mv \"$0\" starter && exit 1; chmod u+w \"$0\" && exit 1; exit 0";
-    let output = world
-        .program("/bin/bash")
-        .args(["-c", script])
-        .arg(&starter)
-        .run();
+    let output = world.program("/bin/bash").args(["-c", script]).arg(&starter).run();
     output.assert_ok();
 }
 
@@ -329,12 +268,7 @@ fn the_starter_can_be_neither_read_nor_changed_nor_copied() {
 fn a_message_that_cannot_be_written_changes_nothing() {
     let (world, _, mut plan) = running("echo in");
     plan.frame = Some(b"no frame".to_vec());
-    for streams in [
-        ">/dev/full 2>&1",
-        ">&- 2>&-",
-        "2>/proc/self/comm",
-        "2>/proc/self/oom_score_adj",
-    ] {
+    for streams in [">/dev/full 2>&1", ">&- 2>&-", "2>/proc/self/comm", "2>/proc/self/oom_score_adj"] {
         let script = format!("\"$0\" \"$@\" {streams}");
         let output = behind(&world, &["bash", "-c", &script], &plan);
         assert_eq!(output.status, Some(255), "{streams}: {output}");
@@ -365,13 +299,8 @@ fn a_deadline_ends_a_starter_whose_image_is_never_answered_for() {
         pause = pause.display()
     );
     // A dying process waits for the answer to its last close, as every process does; so the server goes on at last.
-    let output = world
-        .program("/bin/bash")
-        .as_root()
-        .args(["-c", &script])
-        .arg(program)
-        .args(arguments)
-        .run();
+    let output =
+        world.program("/bin/bash").as_root().args(["-c", &script]).arg(program).args(arguments).run();
     let by_alarm = 128 + nix::sys::signal::Signal::SIGALRM as i32;
     output.assert_status(by_alarm).assert_stdout("");
 }

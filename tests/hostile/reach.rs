@@ -52,11 +52,7 @@ fn a_directory_of_the_hosts_as_root_tells_nothing_of_what_its_user_cannot_reach(
     let mut world = World::new();
     let tree = closed_tree(&world);
     let plan = HandMade::bare(&world, &[], &tree).running(&world, "echo in");
-    for conf in [
-        "",
-        "enable underlay = preferred\n",
-        "enable overlay = no\nenable underlay = no\n",
-    ] {
+    for conf in ["", "enable underlay = preferred\n", "enable overlay = no\nenable underlay = no\n"] {
         world.conf(conf);
         says_the_same(&world, &plan, "/closed");
     }
@@ -77,18 +73,13 @@ fn an_underlay_opens_no_closed_folder() {
     let mut world = World::new();
     let tree = closed_tree(&world);
     let image = tree.clone();
-    let mut plan = HandMade::bare(&world, &[], &image).running(
-        &world,
-        "cd /closed && echo *; read line </closed/there; echo $line",
-    );
+    let mut plan = HandMade::bare(&world, &[], &image)
+        .running(&world, "cd /closed && echo *; read line </closed/there; echo $line");
     let file = world.write("file", "mine");
     bind(&mut plan, &file, "/closed/new");
     world.conf("enable underlay = preferred\n");
     let output = plan.hand_over(&world).run();
-    assert!(
-        !output.stdout.contains("there") && !output.stdout.contains("secret"),
-        "{output}"
-    );
+    assert!(!output.stdout.contains("there") && !output.stdout.contains("secret"), "{output}");
 }
 
 #[test]
@@ -100,10 +91,7 @@ fn what_others_have_closed_cannot_be_opened_for_a_plan_nor_by_the_starter() {
     let mut through = plan.clone();
     bind(&mut through, &tree, "/mnt");
     let output = through.hand_over(&world).run();
-    assert!(
-        output.status != Some(0) && !output.stdout.contains("secret"),
-        "{output}"
-    );
+    assert!(output.status != Some(0) && !output.stdout.contains("secret"), "{output}");
     // The same as an image: the kernel keeps the user from opening what is below.
     let mut data = plan.clone();
     let descriptor = data.source(&tree.join("closed/there"));

@@ -51,17 +51,11 @@ const PUBLISHED: &[Row] = &[
     ),
     (
         "CVE-2022-1184",
-        &[
-            "a_kernel_driver_reads_what_both_spellings_allow",
-            "an_ext3_is_an_ext3_with_a_journal_inside",
-        ],
+        &["a_kernel_driver_reads_what_both_spellings_allow", "an_ext3_is_an_ext3_with_a_journal_inside"],
     ),
     (
         "CVE-2023-30549",
-        &[
-            "a_kernel_driver_reads_what_both_spellings_allow",
-            "an_ext3_is_an_ext3_with_a_journal_inside",
-        ],
+        &["a_kernel_driver_reads_what_both_spellings_allow", "an_ext3_is_an_ext3_with_a_journal_inside"],
     ),
     (
         "CVE-2023-38496",
@@ -72,14 +66,8 @@ const PUBLISHED: &[Row] = &[
     ),
     ("CVE-2025-64750", &["a_false_proc_deceives_nobody_but_its_owner"]),
     ("CVE-2025-65105", &["a_false_proc_deceives_nobody_but_its_owner"]),
-    (
-        "CVE-2026-47215",
-        &["images_are_limited_to_folders_component_by_component"],
-    ),
-    (
-        "CVE-2026-48785",
-        &["images_are_limited_to_folders_component_by_component"],
-    ),
+    ("CVE-2026-47215", &["images_are_limited_to_folders_component_by_component"]),
+    ("CVE-2026-48785", &["images_are_limited_to_folders_component_by_component"]),
     (
         "GHSA-4wg8-vhjg-jq8p",
         &[
@@ -91,10 +79,7 @@ const PUBLISHED: &[Row] = &[
     ("CVE-2026-41163", &["a_stopped_starter_shows_its_caller_nothing"]),
     (
         "CVE-2020-5291",
-        &[
-            "a_user_namespace_of_the_callers_is_refused",
-            "a_stopped_starter_shows_its_caller_nothing",
-        ],
+        &["a_user_namespace_of_the_callers_is_refused", "a_stopped_starter_shows_its_caller_nothing"],
     ),
     (
         "CVE-2026-87766",
@@ -103,28 +88,13 @@ const PUBLISHED: &[Row] = &[
             "a_bind_over_a_link_of_the_image_lands_where_the_link_leads_inside",
         ],
     ),
-    (
-        "CVE-2024-42472",
-        &["a_bind_shows_what_was_opened_and_not_what_has_its_name_now"],
-    ),
-    (
-        "CVE-2026-34078",
-        &["a_bind_shows_what_was_opened_and_not_what_has_its_name_now"],
-    ),
+    ("CVE-2024-42472", &["a_bind_shows_what_was_opened_and_not_what_has_its_name_now"]),
+    ("CVE-2026-34078", &["a_bind_shows_what_was_opened_and_not_what_has_its_name_now"]),
     ("CVE-2017-5206", &["a_stopped_starter_shows_its_caller_nothing"]),
     ("CVE-2021-26910", &["upper_and_work_are_directories_and_no_links"]),
-    (
-        "CVE-2021-44730",
-        &["the_starter_can_be_neither_read_nor_changed_nor_copied"],
-    ),
-    (
-        "CVE-2021-44731",
-        &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"],
-    ),
-    (
-        "CVE-2019-11503",
-        &["a_working_directory_that_is_gone_or_closed_is_no_hindrance"],
-    ),
+    ("CVE-2021-44730", &["the_starter_can_be_neither_read_nor_changed_nor_copied"]),
+    ("CVE-2021-44731", &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"]),
+    ("CVE-2019-11503", &["a_working_directory_that_is_gone_or_closed_is_no_hindrance"]),
     (
         "CVE-2016-9962",
         &[
@@ -132,25 +102,13 @@ const PUBLISHED: &[Row] = &[
             "while_a_container_runs_none_of_its_processes_is_roots",
         ],
     ),
-    (
-        "CVE-2019-5736",
-        &["the_starter_can_be_neither_read_nor_changed_nor_copied"],
-    ),
+    ("CVE-2019-5736", &["the_starter_can_be_neither_read_nor_changed_nor_copied"]),
     ("CVE-2019-16884", &["a_false_proc_deceives_nobody_but_its_owner"]),
     ("CVE-2023-27561", &["a_false_proc_deceives_nobody_but_its_owner"]),
     ("CVE-2025-52881", &["a_false_proc_deceives_nobody_but_its_owner"]),
-    (
-        "CVE-2021-30465",
-        &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"],
-    ),
-    (
-        "CVE-2022-29162",
-        &["ids_and_groups_are_the_callers_and_every_capability_is_gone"],
-    ),
-    (
-        "CVE-2023-25809",
-        &["a_container_has_the_mounts_of_the_installed_file_and_no_others"],
-    ),
+    ("CVE-2021-30465", &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"]),
+    ("CVE-2022-29162", &["ids_and_groups_are_the_callers_and_every_capability_is_gone"]),
+    ("CVE-2023-25809", &["a_container_has_the_mounts_of_the_installed_file_and_no_others"]),
     (
         "CVE-2024-21626",
         &[
@@ -158,30 +116,15 @@ const PUBLISHED: &[Row] = &[
             "while_a_container_runs_none_of_its_processes_is_roots",
         ],
     ),
-    (
-        "CVE-2024-45310",
-        &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"],
-    ),
-    (
-        "CVE-2026-41579",
-        &["links_on_the_way_to_a_place_lead_nowhere_outside"],
-    ),
+    ("CVE-2024-45310", &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"]),
+    ("CVE-2026-41579", &["links_on_the_way_to_a_place_lead_nowhere_outside"]),
     ("CVE-2021-4034", &["arguments_say_nothing_to_the_starter"]),
-    (
-        "CVE-2021-4115",
-        &["every_limit_ends_in_a_whole_container_or_in_none"],
-    ),
+    ("CVE-2021-4115", &["every_limit_ends_in_a_whole_container_or_in_none"]),
     (
         "CVE-2026-4897",
-        &[
-            "a_pipe_that_nothing_comes_through_is_not_waited_for",
-            "only_one_whole_frame_is_a_plan",
-        ],
+        &["a_pipe_that_nothing_comes_through_is_not_waited_for", "only_one_whole_frame_is_a_plan"],
     ),
-    (
-        "CVE-2014-0004",
-        &["the_most_and_the_deepest_that_a_plan_can_hold_is_made_or_refused"],
-    ),
+    ("CVE-2014-0004", &["the_most_and_the_deepest_that_a_plan_can_hold_is_made_or_refused"]),
     (
         "CVE-2025-6019",
         &[
@@ -189,10 +132,7 @@ const PUBLISHED: &[Row] = &[
             "setuid_files_and_device_nodes_are_inert_wherever_they_come_from",
         ],
     ),
-    (
-        "CVE-2025-8067",
-        &["descriptor_numbers_are_each_used_once_and_without_gaps"],
-    ),
+    ("CVE-2025-8067", &["descriptor_numbers_are_each_used_once_and_without_gaps"]),
     (
         "libblockdev 1171",
         &[
@@ -207,18 +147,9 @@ const PUBLISHED: &[Row] = &[
             "each_request_is_one_line_in_the_log_whatever_it_is_called",
         ],
     ),
-    (
-        "CVE-2023-28486",
-        &["each_request_is_one_line_in_the_log_whatever_it_is_called"],
-    ),
-    (
-        "CVE-2026-35535",
-        &["every_limit_ends_in_a_whole_container_or_in_none"],
-    ),
-    (
-        "CVE-2025-46717",
-        &["a_directory_of_the_hosts_as_root_tells_nothing_of_what_its_user_cannot_reach"],
-    ),
+    ("CVE-2023-28486", &["each_request_is_one_line_in_the_log_whatever_it_is_called"]),
+    ("CVE-2026-35535", &["every_limit_ends_in_a_whole_container_or_in_none"]),
+    ("CVE-2025-46717", &["a_directory_of_the_hosts_as_root_tells_nothing_of_what_its_user_cannot_reach"]),
     (
         "CVE-2011-1089",
         &[
@@ -230,14 +161,8 @@ const PUBLISHED: &[Row] = &[
         "CVE-2013-0157",
         &["a_directory_of_the_hosts_that_is_bound_tells_nothing_of_what_its_user_cannot_reach"],
     ),
-    (
-        "CVE-2026-27456",
-        &["an_image_is_a_regular_file_opened_for_reading"],
-    ),
-    (
-        "CVE-2026-53612",
-        &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"],
-    ),
+    ("CVE-2026-27456", &["an_image_is_a_regular_file_opened_for_reading"]),
+    ("CVE-2026-53612", &["exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside"]),
     (
         "CVE-2026-53614",
         &[
@@ -246,21 +171,9 @@ const PUBLISHED: &[Row] = &[
         ],
     ),
     ("CVE-2026-76642", &["refusals_early_and_late_leave_nothing"]),
-    (
-        "CVE-2026-78408",
-        &["more_descriptors_than_the_plan_names_do_not_come_along"],
-    ),
-    (
-        "CVE-2015-3202",
-        &["no_variable_reaches_the_starter_or_the_program"],
-    ),
-    (
-        "CVE-2018-10906",
-        &[
-            "only_one_whole_frame_is_a_plan",
-            "an_ext3_is_an_ext3_with_a_journal_inside",
-        ],
-    ),
+    ("CVE-2026-78408", &["more_descriptors_than_the_plan_names_do_not_come_along"]),
+    ("CVE-2015-3202", &["no_variable_reaches_the_starter_or_the_program"]),
+    ("CVE-2018-10906", &["only_one_whole_frame_is_a_plan", "an_ext3_is_an_ext3_with_a_journal_inside"]),
     (
         "libfuse 1518",
         &[
@@ -270,33 +183,18 @@ const PUBLISHED: &[Row] = &[
     ),
     (
         "CVE-2023-4911",
-        &[
-            "no_variable_reaches_the_starter_or_the_program",
-            "the_starter_and_init_load_no_libraries",
-        ],
+        &["no_variable_reaches_the_starter_or_the_program", "the_starter_and_init_load_no_libraries"],
     ),
     (
         "CVE-2025-4802",
-        &[
-            "no_variable_reaches_the_starter_or_the_program",
-            "the_starter_and_init_load_no_libraries",
-        ],
+        &["no_variable_reaches_the_starter_or_the_program", "the_starter_and_init_load_no_libraries"],
     ),
     (
         "CVE-2017-1000364",
-        &[
-            "arguments_say_nothing_to_the_starter",
-            "every_limit_ends_in_a_whole_container_or_in_none",
-        ],
+        &["arguments_say_nothing_to_the_starter", "every_limit_ends_in_a_whole_container_or_in_none"],
     ),
-    (
-        "CVE-2012-0056",
-        &["a_message_that_cannot_be_written_changes_nothing"],
-    ),
-    (
-        "CVE-2019-13272",
-        &["a_starter_without_its_privilege_does_nothing"],
-    ),
+    ("CVE-2012-0056", &["a_message_that_cannot_be_written_changes_nothing"]),
+    ("CVE-2019-13272", &["a_starter_without_its_privilege_does_nothing"]),
     ("CVE-2026-46333", &["a_stopped_starter_shows_its_caller_nothing"]),
     (
         "CVE-2023-0386",
@@ -305,29 +203,14 @@ const PUBLISHED: &[Row] = &[
             "setuid_files_and_device_nodes_are_inert_wherever_they_come_from",
         ],
     ),
-    (
-        "CVE-2021-3493",
-        &["setuid_files_and_device_nodes_are_inert_wherever_they_come_from"],
-    ),
-    (
-        "CVE-2021-33909",
-        &["the_most_and_the_deepest_that_a_plan_can_hold_is_made_or_refused"],
-    ),
-    (
-        "CVE-2024-46744",
-        &["a_kernel_driver_reads_what_both_spellings_allow"],
-    ),
-    (
-        "CVE-2022-0847",
-        &["the_starter_can_be_neither_read_nor_changed_nor_copied"],
-    ),
+    ("CVE-2021-3493", &["setuid_files_and_device_nodes_are_inert_wherever_they_come_from"]),
+    ("CVE-2021-33909", &["the_most_and_the_deepest_that_a_plan_can_hold_is_made_or_refused"]),
+    ("CVE-2024-46744", &["a_kernel_driver_reads_what_both_spellings_allow"]),
+    ("CVE-2022-0847", &["the_starter_can_be_neither_read_nor_changed_nor_copied"]),
 ];
 
 const PROMISES: &[Row] = &[
-    (
-        "arguments: none is looked at, not even the first",
-        &["arguments_say_nothing_to_the_starter"],
-    ),
+    ("arguments: none is looked at, not even the first", &["arguments_say_nothing_to_the_starter"]),
     (
         "environment: nothing in it is looked at or passed on",
         &["no_variable_reaches_the_starter_or_the_program"],
@@ -350,18 +233,12 @@ const PROMISES: &[Row] = &[
             "identity_groups_umask_and_signal_state_are_the_callers",
         ],
     ),
-    (
-        "modes: what is made has its own, whatever the umask",
-        &["no_umask_changes_what_the_starter_makes"],
-    ),
+    ("modes: what is made has its own, whatever the umask", &["no_umask_changes_what_the_starter_makes"]),
     (
         "working directory: nothing is looked up in it",
         &["a_working_directory_that_is_gone_or_closed_is_no_hindrance"],
     ),
-    (
-        "privacy: nobody looks into a privileged process",
-        &["a_stopped_starter_shows_its_caller_nothing"],
-    ),
+    ("privacy: nobody looks into a privileged process", &["a_stopped_starter_shows_its_caller_nothing"]),
     (
         "descriptors: the caller's do not come along, ours do not stay",
         &[
@@ -371,49 +248,28 @@ const PROMISES: &[Row] = &[
     ),
     (
         "whole privilege: less than all of root's is refused",
-        &[
-            "a_starter_without_its_privilege_does_nothing",
-            "the_starter_alone_refuses",
-        ],
+        &["a_starter_without_its_privilege_does_nothing", "the_starter_alone_refuses"],
     ),
     (
         "namespaces: one that the caller made is refused",
-        &[
-            "a_user_namespace_of_the_callers_is_refused",
-            "a_root_of_the_callers_gives_no_privilege",
-        ],
+        &["a_user_namespace_of_the_callers_is_refused", "a_root_of_the_callers_gives_no_privilege"],
     ),
     (
         "stops: whoever stops and goes on gets what he would have got",
-        &[
-            "a_stopped_starter_shows_its_caller_nothing",
-            "a_stopped_program_goes_on",
-        ],
+        &["a_stopped_starter_shows_its_caller_nothing", "a_stopped_program_goes_on"],
     ),
     (
         "binary: nobody reads, changes or copies it",
-        &[
-            "the_starter_can_be_neither_read_nor_changed_nor_copied",
-            "only_the_starter_is_setuid",
-        ],
+        &["the_starter_can_be_neither_read_nor_changed_nor_copied", "only_the_starter_is_setuid"],
     ),
     (
         "frame: bounded, and never waited for",
-        &[
-            "only_one_whole_frame_is_a_plan",
-            "a_pipe_that_nothing_comes_through_is_not_waited_for",
-        ],
+        &["only_one_whole_frame_is_a_plan", "a_pipe_that_nothing_comes_through_is_not_waited_for"],
     ),
-    (
-        "frame: any bytes end in words",
-        &["a_frame_cut_anywhere_or_with_any_bit_turned_never_ends_in_a_crash"],
-    ),
+    ("frame: any bytes end in words", &["a_frame_cut_anywhere_or_with_any_bit_turned_never_ends_in_a_crash"]),
     (
         "frame: one spelling of one version, and nothing unknown",
-        &[
-            "only_one_whole_frame_is_a_plan",
-            "a_word_that_is_not_in_the_plan_is_refused",
-        ],
+        &["only_one_whole_frame_is_a_plan", "a_word_that_is_not_in_the_plan_is_refused"],
     ),
     (
         "frame: counts are checked before memory is taken",
@@ -422,11 +278,7 @@ const PROMISES: &[Row] = &[
     ("frame: comes through a pipe", &["only_a_pipe_brings_a_plan"]),
     (
         "paths: one spelling, bounded, never part of option text",
-        &[
-            "a_path_has_one_spelling",
-            "a_component_is_bounded",
-            "the_number_of_components_is_bounded",
-        ],
+        &["a_path_has_one_spelling", "a_component_is_bounded", "the_number_of_components_is_bounded"],
     ),
     (
         "images: regular files, opened for reading",
@@ -442,10 +294,7 @@ const PROMISES: &[Row] = &[
             "an_image_to_be_written_was_opened_for_writing",
         ],
     ),
-    (
-        "images: no interfaces of the kernel's",
-        &["files_of_the_kernels_own_file_systems_are_no_images"],
-    ),
+    ("images: no interfaces of the kernel's", &["files_of_the_kernels_own_file_systems_are_no_images"]),
     (
         "images: limits need a file that has a name and tells the truth",
         &[
@@ -455,17 +304,11 @@ const PROMISES: &[Row] = &[
     ),
     (
         "images: a part lies inside its file",
-        &[
-            "windows_are_arithmetic_that_holds",
-            "an_image_is_what_the_plan_says_or_it_is_refused",
-        ],
+        &["windows_are_arithmetic_that_holds", "an_image_is_what_the_plan_says_or_it_is_refused"],
     ),
     (
         "images: each driver reads what is its own",
-        &[
-            "an_image_is_what_the_plan_says_or_it_is_refused",
-            "an_ext3_is_an_ext3_with_a_journal_inside",
-        ],
+        &["an_image_is_what_the_plan_says_or_it_is_refused", "an_ext3_is_an_ext3_with_a_journal_inside"],
     ),
     (
         "images: changing one hurts its user",
@@ -500,10 +343,7 @@ const PROMISES: &[Row] = &[
     ),
     (
         "proc: a false one decides nothing",
-        &[
-            "a_false_proc_deceives_nobody_but_its_owner",
-            "a_user_namespace_of_the_callers_is_refused",
-        ],
+        &["a_false_proc_deceives_nobody_but_its_owner", "a_user_namespace_of_the_callers_is_refused"],
     ),
     (
         "sources: what was opened by the caller, not what has its name",
@@ -543,22 +383,13 @@ const PROMISES: &[Row] = &[
     ),
     (
         "file systems: a closed list of kinds and options",
-        &[
-            "an_ext3_is_an_ext3_with_a_journal_inside",
-            "the_list_makes_a_filter_and_names_each_call_once",
-        ],
+        &["an_ext3_is_an_ext3_with_a_journal_inside", "the_list_makes_a_filter_and_names_each_call_once"],
     ),
     (
         "overlays: layers are directories inside their images",
-        &[
-            "upper_and_work_are_directories_and_no_links",
-            "marks_in_an_overlay_lead_nowhere_outside",
-        ],
+        &["upper_and_work_are_directories_and_no_links", "marks_in_an_overlay_lead_nowhere_outside"],
     ),
-    (
-        "overlays: a copy has no more rights than the original",
-        &["copying_up_a_setuid_file_gives_nothing"],
-    ),
+    ("overlays: a copy has no more rights than the original", &["copying_up_a_setuid_file_gives_nothing"]),
     (
         "configuration: root's alone, whole and understood",
         &[
@@ -592,17 +423,11 @@ const PROMISES: &[Row] = &[
     ),
     (
         "one thread, and one small program",
-        &[
-            "while_a_container_runs_none_of_its_processes_is_roots",
-            "what_runs_as_root_stays_small",
-        ],
+        &["while_a_container_runs_none_of_its_processes_is_roots", "what_runs_as_root_stays_small"],
     ),
     (
         "failures: nothing stays behind",
-        &[
-            "a_kill_at_any_moment_leaves_nothing_behind",
-            "refusals_early_and_late_leave_nothing",
-        ],
+        &["a_kill_at_any_moment_leaves_nothing_behind", "refusals_early_and_late_leave_nothing"],
     ),
     (
         "afterwards: no process of root's, and none without its monitor",
@@ -618,20 +443,11 @@ const PROMISES: &[Row] = &[
             "a_log_that_nobody_reads_keeps_nobody_waiting",
         ],
     ),
-    (
-        "messages: written after privilege is gone",
-        &["a_message_that_cannot_be_written_changes_nothing"],
-    ),
-    (
-        "memory: the session's is bounded",
-        &["the_sessions_memory_is_bounded_for_everybody_but_root"],
-    ),
+    ("messages: written after privilege is gone", &["a_message_that_cannot_be_written_changes_nothing"]),
+    ("memory: the session's is bounded", &["the_sessions_memory_is_bounded_for_everybody_but_root"]),
     (
         "mounter: a list of calls, and no way round it",
-        &[
-            "the_list_makes_a_filter_and_names_each_call_once",
-            "without_its_mounter_there_is_no_container",
-        ],
+        &["the_list_makes_a_filter_and_names_each_call_once", "without_its_mounter_there_is_no_container"],
     ),
     (
         "other users: cannot disturb a container",
@@ -647,10 +463,7 @@ fn sources() -> String {
     let mut text = String::new();
     let mut folders = vec![Path::new(ROOT).to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)
-            .expect("it is a folder")
-            .filter_map(Result::ok)
-        {
+        for entry in fs::read_dir(folder).expect("it is a folder").filter_map(Result::ok) {
             let path = entry.path();
             if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
                 folders.push(path);
@@ -679,28 +492,19 @@ fn every_row_names_tests_that_there_are() {
 
 #[test]
 fn every_test_of_this_program_holds_something() {
-    let held: BTreeSet<&str> = PUBLISHED
-        .iter()
-        .chain(PROMISES)
-        .flat_map(|(_, tests)| *tests)
-        .copied()
-        .collect();
+    let held: BTreeSet<&str> =
+        PUBLISHED.iter().chain(PROMISES).flat_map(|(_, tests)| *tests).copied().collect();
     // What a caller may lower without any harm.
     let harmless = [
         "personality_bits_do_not_come_along",
         "the_lowest_priority_is_priority_enough",
         "a_directory_is_only_a_directory",
     ];
-    for file in fs::read_dir(Path::new(ROOT).join("tests/hostile"))
-        .expect("it is a folder")
-        .filter_map(Result::ok)
+    for file in
+        fs::read_dir(Path::new(ROOT).join("tests/hostile")).expect("it is a folder").filter_map(Result::ok)
     {
         let text = fs::read_to_string(file.path()).expect("a source is text");
-        for name in text
-            .split("#[test]\nfn ")
-            .skip(1)
-            .filter_map(|rest| rest.split('(').next())
-        {
+        for name in text.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next()) {
             let held = held.contains(name) || harmless.contains(&name) || file.file_name() == "table.rs";
             assert!(held, "{name} is in no row");
         }
@@ -710,24 +514,16 @@ fn every_test_of_this_program_holds_something() {
 #[test]
 fn what_does_not_apply_has_a_reason_and_no_row() {
     let text = fs::read_to_string(Path::new(ROOT).join("SECURITY.md")).expect("it is there");
-    let section = text
-        .split("## Weaknesses of others")
-        .nth(1)
-        .expect("there is a section for them");
+    let section = text.split("## Weaknesses of others").nth(1).expect("there is a section for them");
     let section = section.split("\n## ").next().unwrap_or_default();
-    let rows: Vec<&str> = section
-        .lines()
-        .filter(|line| line.starts_with("| CVE-") || line.starts_with("| GHSA-"))
-        .collect();
+    let rows: Vec<&str> =
+        section.lines().filter(|line| line.starts_with("| CVE-") || line.starts_with("| GHSA-")).collect();
     assert!(!rows.is_empty(), "the section has no rows");
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert!(cells.len() == 2 && !cells[1].is_empty(), "{row}");
         for id in cells[0].split(", ") {
-            assert!(
-                PUBLISHED.iter().all(|(published, _)| *published != id),
-                "{id} has tests"
-            );
+            assert!(PUBLISHED.iter().all(|(published, _)| *published != id), "{id} has tests");
         }
     }
 }

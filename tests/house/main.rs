@@ -33,21 +33,14 @@ fn sources(folder: &str) -> Vec<String> {
 
 /// The lines of a file that are not comments.
 fn code(path: &str) -> Vec<String> {
-    text(path)
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with("//"))
-        .map(str::to_owned)
-        .collect()
+    text(path).lines().map(str::trim).filter(|line| !line.starts_with("//")).map(str::to_owned).collect()
 }
 
 /// Names in `[dependencies]` of a member.
 fn dependencies(member: &str) -> BTreeSet<String> {
     let manifest = text(format!("{member}/Cargo.toml"));
-    let section = manifest
-        .split("\n[")
-        .find(|section| section.starts_with("dependencies]"))
-        .unwrap_or_default();
+    let section =
+        manifest.split("\n[").find(|section| section.starts_with("dependencies]")).unwrap_or_default();
     section
         .lines()
         .skip(1)
@@ -57,8 +50,7 @@ fn dependencies(member: &str) -> BTreeSet<String> {
 }
 
 fn has_word(line: &str, word: &str) -> bool {
-    line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .any(|found| found == word)
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|found| found == word)
 }
 
 #[test]
@@ -70,14 +62,9 @@ fn members_know_only_those_they_may_know() {
         ("frontend", &["protocol", "config"]),
         ("tests", &["protocol"]),
     ] {
-        let known: Vec<String> = dependencies(member)
-            .into_iter()
-            .filter(|name| MEMBERS.contains(&name.as_str()))
-            .collect();
-        assert!(
-            known.iter().all(|name| may_know.contains(&name.as_str())),
-            "{member} knows {known:?}"
-        );
+        let known: Vec<String> =
+            dependencies(member).into_iter().filter(|name| MEMBERS.contains(&name.as_str())).collect();
+        assert!(known.iter().all(|name| may_know.contains(&name.as_str())), "{member} knows {known:?}");
     }
     assert!(dependencies("config").is_empty(), "config has no dependencies");
 }
@@ -85,20 +72,13 @@ fn members_know_only_those_they_may_know() {
 #[test]
 fn unsafe_code_is_in_sys_and_says_why_it_is_safe() {
     for member in MEMBERS {
-        let folder = if member == "tests" {
-            "tests/harness".to_owned()
-        } else {
-            format!("{member}/src")
-        };
+        let folder = if member == "tests" { "tests/harness".to_owned() } else { format!("{member}/src") };
         for file in sources(&folder) {
             let at_home = file.contains("/sys/") || file.ends_with("/sys.rs");
             let count = code(&file).iter().filter(|line| has_word(line, "unsafe")).count();
             assert!(at_home || count == 0, "{file} has unsafe code");
             let reasons = text(&file).matches("// SAFETY: ").count();
-            assert!(
-                reasons >= count,
-                "{file}: {count} unsafe lines, {reasons} reasons"
-            );
+            assert!(reasons >= count, "{file}: {count} unsafe lines, {reasons} reasons");
         }
     }
 }
@@ -120,15 +100,9 @@ fn crates_of_the_starter_enter_by_their_doors() {
             ],
         ),
     ] {
-        for file in sources("protocol/src")
-            .into_iter()
-            .chain(sources("starter-suid/src"))
-        {
+        for file in sources("protocol/src").into_iter().chain(sources("starter-suid/src")) {
             let enters = code(&file).iter().any(|line| line.contains(&format!("{name}::")));
-            assert!(
-                !enters || doors.contains(&file.as_str()),
-                "{name} enters through {file}"
-            );
+            assert!(!enters || doors.contains(&file.as_str()), "{name} enters through {file}");
         }
     }
 }
@@ -136,30 +110,16 @@ fn crates_of_the_starter_enter_by_their_doors() {
 #[test]
 fn every_crate_of_the_starter_is_judged() {
     let readme = text("starter-suid/README.md");
-    let table = readme
-        .split("## Crates it links")
-        .nth(1)
-        .expect("there is a table of crates");
+    let table = readme.split("## Crates it links").nth(1).expect("there is a table of crates");
     for name in dependencies("starter-suid").union(&dependencies("protocol")) {
-        assert!(
-            table.contains(&format!("`{name}`")),
-            "the starter's README does not judge {name}"
-        );
+        assert!(table.contains(&format!("`{name}`")), "the starter's README does not judge {name}");
     }
 }
 
 #[test]
 fn policy_asks_nobody() {
     for line in code("starter-suid/src/policy.rs") {
-        for outside in [
-            "std::fs",
-            "std::io",
-            "std::env",
-            "std::time",
-            "nix::",
-            "sys::",
-            "libc::",
-        ] {
+        for outside in ["std::fs", "std::io", "std::env", "std::time", "nix::", "sys::", "libc::"] {
             assert!(!line.contains(outside), "policy does more than decide: {line}");
         }
     }
@@ -169,10 +129,7 @@ fn policy_asks_nobody() {
 fn the_starters_reading_order_names_every_module() {
     let main = code("starter-suid/src/main.rs");
     let readme = text("starter-suid/README.md");
-    for module in main
-        .iter()
-        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
-    {
+    for module in main.iter().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
         assert!(
             readme.contains(&format!("`{module}`")) || readme.contains(&format!("`{module}/`")),
             "{module}"
@@ -189,30 +146,15 @@ const UNSAFE_MAX: usize = 60;
 fn what_runs_as_root_stays_small() {
     let calls: BTreeSet<String> = code("starter-suid/src/mounter/confine.rs")
         .iter()
-        .flat_map(|line| {
-            line.split("libc::")
-                .skip(1)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|line| line.split("libc::").skip(1).map(str::to_owned).collect::<Vec<_>>())
         .filter(|rest| rest.starts_with("SYS_"))
         .map(|rest| {
-            rest.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+            rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default().to_owned()
         })
         .collect();
-    assert!(
-        !calls.is_empty() && calls.len() <= MOUNTER_CALLS_MAX,
-        "{} calls",
-        calls.len()
-    );
+    assert!(!calls.is_empty() && calls.len() <= MOUNTER_CALLS_MAX, "{} calls", calls.len());
     let linked = ["starter-suid/src", "protocol/src", "config/src"];
-    let lines = linked
-        .iter()
-        .flat_map(|folder| sources(folder))
-        .flat_map(|file| code(&file));
+    let lines = linked.iter().flat_map(|folder| sources(folder)).flat_map(|file| code(&file));
     let count = lines.filter(|line| has_word(line, "unsafe")).count();
     assert!(count <= UNSAFE_MAX, "{count} unsafe lines");
 }
@@ -227,15 +169,12 @@ fn every_test_file_is_compiled() {
             .iter()
             .filter_map(|(folder, manifest)| Some((file.strip_prefix(folder)?, manifest)))
             .any(|(inside, manifest)| manifest.contains(&format!("\"{inside}\"")));
-        let declared = ["main.rs", "lib.rs"]
-            .iter()
-            .map(|root| path.with_file_name(root))
-            .any(|root| {
-                Path::new(ROOT).join(&root).exists()
-                    && code(&root.display().to_string())
-                        .iter()
-                        .any(|line| line.ends_with(&format!("mod {name};")))
-            });
+        let declared = ["main.rs", "lib.rs"].iter().map(|root| path.with_file_name(root)).any(|root| {
+            Path::new(ROOT).join(&root).exists()
+                && code(&root.display().to_string())
+                    .iter()
+                    .any(|line| line.ends_with(&format!("mod {name};")))
+        });
         assert!(named || declared, "{file} belongs to no program");
     }
 }

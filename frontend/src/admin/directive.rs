@@ -30,9 +30,7 @@ pub fn nearest(name: &str) -> Option<&'static Directive> {
 /// `; did you mean "…"?`, or nothing.
 #[must_use]
 pub fn suggestion(name: &str) -> String {
-    nearest(name).map_or_else(String::new, |directive| {
-        format!("; did you mean \"{}\"?", directive.name)
-    })
+    nearest(name).map_or_else(String::new, |directive| format!("; did you mean \"{}\"?", directive.name))
 }
 
 /// Letters without what is mistyped most: case, and which of blank, `_` and `-` is between words.
@@ -49,10 +47,7 @@ fn distance(one: &[char], other: &[char]) -> usize {
     for (n, letter) in one.iter().enumerate() {
         let mut diagonal = n;
         let mut left = n + 1;
-        for (place, second) in row
-            .iter_mut()
-            .zip(std::iter::once(None).chain(other.iter().map(Some)))
-        {
+        for (place, second) in row.iter_mut().zip(std::iter::once(None).chain(other.iter().map(Some))) {
             let above = *place;
             *place = match second {
                 None => n + 1,
@@ -95,13 +90,9 @@ mod tests {
     #[test]
     fn the_distance_is_the_number_of_changed_letters() {
         let letters = |text: &str| text.chars().collect::<Vec<_>>();
-        for (one, other, changes) in [
-            ("kitten", "sitting", 3),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("abc", "abc", 0),
-            ("ab", "ba", 2),
-        ] {
+        for (one, other, changes) in
+            [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("abc", "abc", 0), ("ab", "ba", 2)]
+        {
             assert_eq!(distance(&letters(one), &letters(other)), changes, "{one} {other}");
         }
     }

@@ -24,10 +24,7 @@ pub enum Change<'a> {
 pub fn known(name: &str) -> Outcome<&'static Directive> {
     directive::find(name).ok_or_else(|| {
         let suggestion = directive::suggestion(name);
-        Failure::new(format!(
-            "\"{}\" is not a directive of singularity.conf{suggestion}",
-            shown(name)
-        ))
+        Failure::new(format!("\"{}\" is not a directive of singularity.conf{suggestion}", shown(name)))
     })
 }
 
@@ -47,10 +44,8 @@ pub fn changed(text: &[u8], directive: &'static Directive, change: Change) -> Ou
     let text = lines.into_text();
     match Settings::parse(&text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(
-            Failure::new(format!("the configuration would not be accepted: {error}"))
-                .hint("nothing was changed; 'config check' lists everything that is wrong with the file"),
-        ),
+        Err(error) => Err(Failure::new(format!("the configuration would not be accepted: {error}"))
+            .hint("nothing was changed; 'config check' lists everything that is wrong with the file")),
     }
 }
 
@@ -65,9 +60,7 @@ fn single<'a>(directive: &Directive, value: &'a str) -> Outcome<&'a str> {
 
 /// The values of a list.
 fn values<'a>(directive: &Directive, text: &'a str) -> Outcome<Vec<&'a str>> {
-    text.split(',')
-        .map(|value| writable(directive, value.trim()))
-        .collect()
+    text.split(',').map(|value| writable(directive, value.trim())).collect()
 }
 
 /// A value with a line end in it would be more than one line.
@@ -79,9 +72,7 @@ fn writable<'a>(directive: &Directive, value: &'a str) -> Outcome<&'a str> {
     }
     if value.chars().any(char::is_control) {
         let value = shown(value);
-        return Err(Failure::new(format!(
-            "a value of \"{name}\" cannot have control characters: {value}"
-        )));
+        return Err(Failure::new(format!("a value of \"{name}\" cannot have control characters: {value}")));
     }
     Ok(value)
 }
@@ -108,10 +99,7 @@ impl Lines {
             .collect();
         let lines = (1..)
             .zip(text.split_inclusive(|byte| *byte == b'\n'))
-            .map(|(number, bytes)| Line {
-                bytes: bytes.to_vec(),
-                values: written.remove(&number),
-            })
+            .map(|(number, bytes)| Line { bytes: bytes.to_vec(), values: written.remove(&number) })
             .collect();
         Self { directive, lines }
     }
@@ -208,24 +196,15 @@ impl Lines {
     /// The places of the directive's lines.
     fn own(&self) -> Vec<usize> {
         let lines = self.lines.iter().enumerate();
-        lines
-            .filter(|(_, line)| line.values.is_some())
-            .map(|(place, _)| place)
-            .collect()
+        lines.filter(|(_, line)| line.values.is_some()).map(|(place, _)| place).collect()
     }
 
     /// Where a new line of the directive goes: before its first one, else behind the comment `# name =` that holds
     /// its place, else at the end.
     fn place(&self) -> usize {
         let first = self.lines.iter().position(|line| line.values.is_some());
-        let comment = || {
-            self.lines
-                .iter()
-                .position(|line| line.holds_place_of(self.directive.name))
-        };
-        first
-            .or_else(|| comment().map(|place| place + 1))
-            .unwrap_or(self.lines.len())
+        let comment = || self.lines.iter().position(|line| line.holds_place_of(self.directive.name));
+        first.or_else(|| comment().map(|place| place + 1)).unwrap_or(self.lines.len())
     }
 
     /// Puts a line for each value at a place.
@@ -255,10 +234,7 @@ impl Lines {
         let name = self.directive.name;
         let none_left = self.lines.iter().all(|line| line.values.is_none());
         if none_left && !self.lines.iter().any(|line| line.holds_place_of(name)) {
-            let comment = Line {
-                bytes: [format!("# {name} =").as_bytes(), line_end].concat(),
-                values: None,
-            };
+            let comment = Line { bytes: [format!("# {name} =").as_bytes(), line_end].concat(), values: None };
             self.lines.insert(*first, comment);
         }
     }
@@ -280,9 +256,7 @@ impl Line {
     /// Writes other values behind the name, which stays as it is, and so does the line end.
     fn rewrite(&mut self, values: &[String]) {
         let equals = self.bytes.iter().position(|byte| *byte == b'=');
-        let name = equals
-            .and_then(|equals| self.bytes.get(..=equals))
-            .unwrap_or_default();
+        let name = equals.and_then(|equals| self.bytes.get(..=equals)).unwrap_or_default();
         let written = self.bytes.trim_ascii_end().len();
         let rest = self.bytes.get(written.max(name.len())..).unwrap_or_default();
         let line_end: &[u8] = match rest {
@@ -299,10 +273,7 @@ impl Line {
         let comment = self.bytes.trim_ascii_start().strip_prefix(b"#");
         comment
             .and_then(|comment| {
-                comment
-                    .split(|byte| *byte == b'=')
-                    .next()
-                    .filter(|left| left.len() < comment.len())
+                comment.split(|byte| *byte == b'=').next().filter(|left| left.len() < comment.len())
             })
             .is_some_and(|left| left.trim_ascii() == name.as_bytes())
     }
@@ -336,18 +307,8 @@ mod tests {
 
     #[test]
     fn a_value_is_replaced_in_its_line() {
-        becomes(
-            SITE,
-            "mount home",
-            Change::Set("no"),
-            &SITE.replace("home=yes", "home= no"),
-        );
-        becomes(
-            "mount tmp =\r\n",
-            "mount tmp",
-            Change::Set("no"),
-            "mount tmp = no\r\n",
-        );
+        becomes(SITE, "mount home", Change::Set("no"), &SITE.replace("home=yes", "home= no"));
+        becomes("mount tmp =\r\n", "mount tmp", Change::Set("no"), "mount tmp = no\r\n");
         becomes(
             "\nmount tmp = no,yes \nmount tmp = no",
             "mount tmp",
@@ -366,61 +327,30 @@ mod tests {
         );
         becomes("# end", "mount tmp", Change::Set("no"), "# end\nmount tmp = no\n");
         becomes("", "mount tmp", Change::Set("no"), "mount tmp = no\n");
-        becomes(
-            "# a\r\n",
-            "bind path",
-            Change::Set("/a,/b"),
-            "# a\r\nbind path = /a\r\nbind path = /b\r\n",
-        );
+        becomes("# a\r\n", "bind path", Change::Set("/a,/b"), "# a\r\nbind path = /a\r\nbind path = /b\r\n");
     }
 
     #[test]
     fn values_are_added_in_front_of_a_list_once() {
-        let wanted = SITE.replace(
-            "bind path = /etc/hosts",
-            "bind path = /new\nbind path = /etc/hosts",
-        );
+        let wanted = SITE.replace("bind path = /etc/hosts", "bind path = /new\nbind path = /etc/hosts");
         becomes(SITE, "bind path", Change::Set("/new, /opt,/new"), &wanted);
         becomes(SITE, "bind path", Change::Set("/opt"), SITE);
     }
 
     #[test]
     fn values_are_taken_out_of_a_list_and_the_last_one_leaves_a_comment() {
-        becomes(
-            SITE,
-            "bind path",
-            Change::Unset("/etc/x"),
-            &SITE.replace(", /etc/x", ""),
-        );
-        becomes(
-            SITE,
-            "bind path",
-            Change::Unset("/opt"),
-            &SITE.replace("bind path = /opt\n", ""),
-        );
+        becomes(SITE, "bind path", Change::Unset("/etc/x"), &SITE.replace(", /etc/x", ""));
+        becomes(SITE, "bind path", Change::Unset("/opt"), &SITE.replace("bind path = /opt\n", ""));
         let all = Change::Unset("/opt,/etc/x,/etc/hosts");
-        becomes(
-            SITE,
-            "bind path",
-            all,
-            "# ours\n  mount home=yes\n\n# hosts\n# bind path =\n# end",
-        );
+        becomes(SITE, "bind path", all, "# ours\n  mount home=yes\n\n# hosts\n# bind path =\n# end");
     }
 
     #[test]
     fn a_value_is_taken_away_only_if_it_is_there() {
-        becomes(
-            "a\nmount tmp = no\n",
-            "mount tmp",
-            Change::Unset("no"),
-            "a\n# mount tmp =\n",
-        );
+        becomes("a\nmount tmp = no\n", "mount tmp", Change::Unset("no"), "a\n# mount tmp =\n");
         for (name, value) in [("mount home", "no"), ("bind path", "/none"), ("mount tmp", "yes")] {
             let refused = after(SITE, name, Change::Unset(value)).unwrap_err();
-            assert!(
-                refused.to_string().starts_with("the file does not say"),
-                "{refused}"
-            );
+            assert!(refused.to_string().starts_with("the file does not say"), "{refused}");
         }
     }
 
@@ -464,18 +394,8 @@ mod tests {
         }
         let elsewhere = after("mount tmp = perhaps\n", "mount home", Change::Set("no")).unwrap_err();
         assert!(elsewhere.to_string().contains("line 1"), "{elsewhere}");
-        becomes(
-            "mount tmp = perhaps\n",
-            "mount tmp",
-            Change::Set("no"),
-            "mount tmp = no\n",
-        );
-        assert!(
-            known("mount hom")
-                .unwrap_err()
-                .to_string()
-                .contains("did you mean \"mount home\"?")
-        );
+        becomes("mount tmp = perhaps\n", "mount tmp", Change::Set("no"), "mount tmp = no\n");
+        assert!(known("mount hom").unwrap_err().to_string().contains("did you mean \"mount home\"?"));
     }
 
     proptest! {

@@ -55,12 +55,7 @@ pub struct Rules<'a> {
 }
 
 fn one<T>(site: &Settings, directive: &'static str, setting: &Setting<T>, allows: bool) -> Rule {
-    Rule {
-        directive,
-        value: site.texts(directive).unwrap_or_default().join(","),
-        line: setting.line,
-        allows,
-    }
+    Rule { directive, value: site.texts(directive).unwrap_or_default().join(","), line: setting.line, allows }
 }
 
 impl Rules<'_> {
@@ -82,18 +77,14 @@ impl Rules<'_> {
     pub fn of_image(&self, content: Content, facts: &ImageFacts) -> Vec<Rule> {
         let site = self.site;
         let (bare, kernel) = match content {
-            Content::Directory => (
-                self.switch("allow container dir", &site.allow_container_dir),
-                None,
-            ),
+            Content::Directory => (self.switch("allow container dir", &site.allow_container_dir), None),
             Content::Squashfs(_) => (
                 self.switch("allow container squashfs", &site.allow_container_squashfs),
                 Some(site.kernel_squashfs()),
             ),
-            Content::Ext3(_) => (
-                self.switch("allow container extfs", &site.allow_container_extfs),
-                Some(site.kernel_extfs()),
-            ),
+            Content::Ext3(_) => {
+                (self.switch("allow container extfs", &site.allow_container_extfs), Some(site.kernel_extfs()))
+            }
         };
         let mut rules = vec![if facts.in_sif {
             self.switch("allow container sif", &site.allow_container_sif)
@@ -146,9 +137,7 @@ impl Rules<'_> {
         entries: &[Setting<T>],
         allows: impl FnOnce() -> bool,
     ) -> Option<Rule> {
-        entries
-            .first()
-            .map(|first| one(self.site, directive, first, allows()))
+        entries.first().map(|first| one(self.site, directive, first, allows()))
     }
 
     /// Whether the root may have layers.
@@ -211,9 +200,7 @@ impl Rules<'_> {
         };
         let terminals = matches!(dev, Dev::Minimal { terminals: true });
         let devpts = terminals.then(|| self.switch("mount devpts", &self.site.mount_devpts));
-        std::iter::once(one(self.site, "mount dev", setting, allows))
-            .chain(devpts)
-            .collect()
+        std::iter::once(one(self.site, "mount dev", setting, allows)).chain(devpts).collect()
     }
 
     /// The entry of `bind path` with that destination.
@@ -225,17 +212,8 @@ impl Rules<'_> {
                 (entry, source, place)
             })
             .find(|(_, _, place)| place.as_bytes() == destination)?;
-        let value = if source == place {
-            source.to_owned()
-        } else {
-            format!("{source}:{place}")
-        };
-        Some(Rule {
-            directive: "bind path",
-            value,
-            line: entry.line,
-            allows: true,
-        })
+        let value = if source == place { source.to_owned() } else { format!("{source}:{place}") };
+        Some(Rule { directive: "bind path", value, line: entry.line, allows: true })
     }
 
     /// Whether this file may be written for the container.
@@ -281,30 +259,16 @@ impl Rules<'_> {
     #[must_use]
     pub fn withheld(&self) -> Vec<(&'static str, Rule)> {
         let site = self.site;
-        let dev = one(
-            site,
-            "mount dev",
-            &site.mount_dev,
-            site.mount_dev.value != MountDev::No,
-        );
+        let dev = one(site, "mount dev", &site.mount_dev, site.mount_dev.value != MountDev::No);
         let all = [
             ("/dev", dev),
             ("/proc", self.switch("mount proc", &site.mount_proc)),
             ("/sys", self.switch("mount sys", &site.mount_sys)),
             ("home directory", self.switch("mount home", &site.mount_home)),
             ("/tmp and /var/tmp", self.switch("mount tmp", &site.mount_tmp)),
-            (
-                "file systems of the host",
-                self.switch("mount hostfs", &site.mount_hostfs),
-            ),
-            (
-                "what the user asks for",
-                self.switch("user bind control", &site.user_bind_control),
-            ),
-            (
-                "resolv.conf of the host",
-                self.switch("config resolv_conf", &site.config_resolv_conf),
-            ),
+            ("file systems of the host", self.switch("mount hostfs", &site.mount_hostfs)),
+            ("what the user asks for", self.switch("user bind control", &site.user_bind_control)),
+            ("resolv.conf of the host", self.switch("config resolv_conf", &site.config_resolv_conf)),
         ];
         all.into_iter().filter(|(_, rule)| !rule.allows).collect()
     }
@@ -322,12 +286,7 @@ mod tests {
     const SQUASHFS: Content = Content::Squashfs(Window { offset: 0, size: 1 });
 
     fn facts() -> ImageFacts {
-        ImageFacts {
-            in_sif: true,
-            owner: (1000, 100),
-            place: "/images/a.sif".into(),
-            firm: true,
-        }
+        ImageFacts { in_sif: true, owner: (1000, 100), place: "/images/a.sif".into(), firm: true }
     }
 
     fn said(text: &str, root: bool, ask: impl FnOnce(Rules) -> Vec<Rule>) -> Vec<String> {
@@ -339,9 +298,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_line_or_that_it_is_a_default() {
         assert_eq!(
-            said("\nallow kernel squashfs = no\n", false, |rules| {
-                rules.of_image(SQUASHFS, &facts())
-            }),
+            said("\nallow kernel squashfs = no\n", false, |rules| { rules.of_image(SQUASHFS, &facts()) }),
             [
                 "allowed by 'allow container sif = yes' (default)",
                 "refused by 'allow kernel squashfs = no' (line 2)",
@@ -361,14 +318,8 @@ mod tests {
                 "allowed by 'limit container paths = /images' (line 3)",
             ]
         );
-        assert_eq!(
-            said(text, true, |rules| rules.of_image(SQUASHFS, &facts())).len(),
-            1
-        );
-        let infirm = ImageFacts {
-            firm: false,
-            ..facts()
-        };
+        assert_eq!(said(text, true, |rules| rules.of_image(SQUASHFS, &facts())).len(), 1);
+        let infirm = ImageFacts { firm: false, ..facts() };
         let refused = said(text, false, |rules| rules.of_image(SQUASHFS, &infirm));
         assert!(refused[2..].iter().all(|rule| rule.starts_with("refused")));
     }
@@ -376,25 +327,13 @@ mod tests {
     #[test]
     fn a_mount_is_explained_by_its_directive() {
         let path = |text: &str| ContainerPath::new(text.as_bytes().to_vec()).unwrap();
-        let scratch = |place, purpose| Mount::Scratch {
-            destination: path(place),
-            purpose,
-        };
+        let scratch = |place, purpose| Mount::Scratch { destination: path(place), purpose };
         for (mount, wanted) in [
             (Mount::Proc, "allowed by 'mount proc = yes' (default)"),
             (Mount::Dev(Dev::Host), "refused by 'mount dev = minimal' (line 1)"),
-            (
-                Mount::SiteBind(path("/b")),
-                "allowed by 'bind path = /a:/b' (line 2)",
-            ),
-            (
-                scratch("/tmp", Scratch::Tmp),
-                "refused by 'mount tmp = no' (line 3)",
-            ),
-            (
-                scratch("/x", Scratch::Work),
-                "allowed by 'user bind control = yes' (default)",
-            ),
+            (Mount::SiteBind(path("/b")), "allowed by 'bind path = /a:/b' (line 2)"),
+            (scratch("/tmp", Scratch::Tmp), "refused by 'mount tmp = no' (line 3)"),
+            (scratch("/x", Scratch::Work), "allowed by 'user bind control = yes' (default)"),
         ] {
             let text = "mount dev = minimal\nbind path = /etc, /a:/b\nmount tmp = no\n";
             let said = said(text, false, |rules| rules.of_mount(&mount, false));
@@ -407,17 +346,11 @@ mod tests {
         for (text, wanted) in [
             ("", "made in a layer of their own"),
             ("enable overlay = no", "made by binding what is around them"),
-            (
-                "enable underlay = preferred",
-                "made by binding what is around them",
-            ),
+            ("enable underlay = preferred", "made by binding what is around them"),
             ("enable overlay = no\nenable underlay = no", "not made"),
         ] {
             let site = Settings::parse(text.as_bytes()).unwrap();
-            let rules = Rules {
-                site: &site,
-                root: false,
-            };
+            let rules = Rules { site: &site, root: false };
             assert_eq!(rules.of_mount_points().0, wanted, "{text}");
         }
     }

@@ -56,11 +56,7 @@ fn roots_own(found: &FileStat) -> bool {
 }
 
 fn ownership(found: &FileStat) -> String {
-    format!(
-        "its owner is {} and its mode {:04o}",
-        found.st_uid,
-        found.st_mode & 0o7777
-    )
+    format!("its owner is {} and its mode {:04o}", found.st_uid, found.st_mode & 0o7777)
 }
 
 #[cfg(test)]
@@ -90,10 +86,7 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
         let reasons = reasons_against(&file);
         assert_eq!(reasons.len(), 1);
-        assert!(
-            reasons[0].ends_with("its owner is 0 and its mode 0664"),
-            "{reasons:?}"
-        );
+        assert!(reasons[0].ends_with("its owner is 0 and its mode 0664"), "{reasons:?}");
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         chown(&file, Some(12), None).unwrap();
         chown(folder.path(), Some(12), None).unwrap();
@@ -110,10 +103,6 @@ mod tests {
         fs::hard_link(&file, &other).unwrap();
         assert!(file_reason(&file).unwrap().contains("single link"));
         assert!(file_reason(folder.path()).unwrap().contains("regular file"));
-        assert!(
-            file_reason(&folder.path().join("none"))
-                .unwrap()
-                .contains("No such file")
-        );
+        assert!(file_reason(&folder.path().join("none")).unwrap().contains("No such file"));
     }
 }

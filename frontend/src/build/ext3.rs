@@ -40,11 +40,7 @@ pub(super) fn unpack(
     let expected = |complaint: &String| {
         complaint.starts_with("debugfs 1.") || (!root && complaint.contains("while changing ownership"))
     };
-    if let Some(complaint) = ended
-        .complaints()
-        .into_iter()
-        .find(|complaint| !expected(complaint))
-    {
+    if let Some(complaint) = ended.complaints().into_iter().find(|complaint| !expected(complaint)) {
         return Err(Failure::new(format!("debugfs failed: {complaint}")));
     }
     // What mkfs made, not what is in the container. It is kept if something was found for it.

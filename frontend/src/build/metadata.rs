@@ -53,10 +53,7 @@ impl Metadata {
                 attributes.insert(key.into(), Value::from(text.trim_end()));
             }
         }
-        Ok(Self {
-            definition,
-            attributes,
-        })
+        Ok(Self { definition, attributes })
     }
 
     /// The definition object of the SIF: how this image could be built again.
@@ -77,32 +74,16 @@ pub(super) fn labels_json(source: &Source) -> String {
 
 /// Labels of this build, under the names that other tools look for.
 fn build_labels(source: &Source) -> Map<String, Value> {
-    let arch = if source.arch.is_known() {
-        source.arch
-    } else {
-        Arch::host()
-    };
+    let arch = if source.arch.is_known() { source.arch } else { Arch::host() };
     let labels = [
         ("org.label-schema.build-arch", arch.name().to_string()),
         ("org.label-schema.build-date", date(OffsetDateTime::now_utc())),
         ("org.label-schema.schema-version", "1.0".into()),
-        (
-            "org.label-schema.usage.lamina.version",
-            env!("CARGO_PKG_VERSION").into(),
-        ),
-        (
-            "org.label-schema.usage.singularity.deffile.bootstrap",
-            "localimage".into(),
-        ),
-        (
-            "org.label-schema.usage.singularity.deffile.from",
-            source.spec.clone(),
-        ),
+        ("org.label-schema.usage.lamina.version", env!("CARGO_PKG_VERSION").into()),
+        ("org.label-schema.usage.singularity.deffile.bootstrap", "localimage".into()),
+        ("org.label-schema.usage.singularity.deffile.from", source.spec.clone()),
     ];
-    labels
-        .into_iter()
-        .map(|(name, value)| (name.to_string(), Value::from(value)))
-        .collect()
+    labels.into_iter().map(|(name, value)| (name.to_string(), Value::from(value))).collect()
 }
 
 /// A time as the incumbents label it: `Friday_20_November_2026_15:0:15_UTC`.

@@ -34,15 +34,7 @@ pub(super) fn make(
     match source.root {
         Root::Directory => copy(&source.path, &root, staging.path(), options, interrupts)?,
         Root::Squashfs(packed) => {
-            squashfs::unpack(
-                &source.file,
-                packed.window,
-                staging.path(),
-                &root,
-                &[],
-                programs,
-                interrupts,
-            )?;
+            squashfs::unpack(&source.file, packed.window, staging.path(), &root, &[], programs, interrupts)?;
         }
         Root::Ext3(image) => ext3::unpack(&source.file, image, &root, programs, interrupts)?,
     }
@@ -53,9 +45,7 @@ pub(super) fn make(
         std::fs::set_permissions(&root, Permissions::from_mode(mode | 0o700)).doing(placing)?;
     }
     Skeleton::missing_in(&root).write_into(&root, source)?;
-    File::open(&root)
-        .and_then(|root| Ok(nix::unistd::syncfs(root)?))
-        .doing(placing)?;
+    File::open(&root).and_then(|root| Ok(nix::unistd::syncfs(root)?)).doing(placing)?;
     interrupts.check()?;
     match place(&root, target, existing, staging.path()) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -41,9 +41,7 @@ pub(super) fn make(
 
 /// The directory that a path's last name is in.
 pub(super) fn directory_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn from_directory(
@@ -54,23 +52,9 @@ fn from_directory(
     interrupts: &Interrupts,
 ) -> Outcome<()> {
     let packed = NewFile::beside(&options.target, PACKED_MODE)?;
-    squashfs::pack(
-        root,
-        packed.file(),
-        &options.target,
-        &options.programs,
-        interrupts,
-    )?;
+    squashfs::pack(root, packed.file(), &options.target, &options.programs, interrupts)?;
     let metadata = complete(root, packed.file(), options, source, interrupts)?;
-    write(
-        packed.file(),
-        whole(packed.file(), options)?,
-        &metadata,
-        options,
-        source,
-        existing,
-        interrupts,
-    )
+    write(packed.file(), whole(packed.file(), options)?, &metadata, options, source, existing, interrupts)
 }
 
 fn from_squashfs(
@@ -83,52 +67,23 @@ fn from_squashfs(
     let staging = Staging::in_temporary_directory()?;
     let root = staging.path().join("root");
     let names = skeleton::NAMES;
-    squashfs::unpack(
-        &source.file,
-        part,
-        staging.path(),
-        &root,
-        &names,
-        &options.programs,
-        interrupts,
-    )?;
+    squashfs::unpack(&source.file, part, staging.path(), &root, &names, &options.programs, interrupts)?;
     if Skeleton::missing_in(&root).is_empty() {
         // Nothing to add: the file system is taken over as it is.
         let metadata = Metadata::read(&root, source)?;
-        return write(
-            &source.file,
-            part,
-            &metadata,
-            options,
-            source,
-            existing,
-            interrupts,
-        );
+        return write(&source.file, part, &metadata, options, source, existing, interrupts);
     }
     let packed = NewFile::beside(&options.target, PACKED_MODE)?;
     let copying = || format!("copying the file system of {}", shown(&source.path));
     packed.file().set_len(part.size).doing(copying)?;
     file::copy(&source.file, part, packed.file(), 0).doing(copying)?;
     let metadata = complete(&root, packed.file(), options, source, interrupts)?;
-    write(
-        packed.file(),
-        whole(packed.file(), options)?,
-        &metadata,
-        options,
-        source,
-        existing,
-        interrupts,
-    )
+    write(packed.file(), whole(packed.file(), options)?, &metadata, options, source, existing, interrupts)
 }
 
 fn whole(packed: &File, options: &Options) -> Outcome<Window> {
-    let metadata = packed
-        .metadata()
-        .doing(|| format!("creating {}", shown(&options.target)))?;
-    Ok(Window {
-        offset: 0,
-        size: metadata.len(),
-    })
+    let metadata = packed.metadata().doing(|| format!("creating {}", shown(&options.target)))?;
+    Ok(Window { offset: 0, size: metadata.len() })
 }
 
 /// Adds what the file system in `packed`, whose root is seen at `root`, lacks of a native image, and tells what is said
@@ -146,11 +101,7 @@ fn complete(
     }
     let staging = Staging::in_temporary_directory()?;
     skeleton.write_into(staging.path(), source)?;
-    let described = if skeleton.has_directory() {
-        staging.path()
-    } else {
-        root
-    };
+    let described = if skeleton.has_directory() { staging.path() } else { root };
     let metadata = Metadata::read(described, source)?;
     skeleton::take_root_attributes(root, staging.path())?;
     squashfs::add(staging.path(), packed, &options.programs, interrupts)?;
@@ -179,13 +130,5 @@ fn write(
             Data::Part(packed, part),
         ),
     ];
-    sif::create(
-        &options.target,
-        &objects,
-        &CreateOptions {
-            existing,
-            ..CreateOptions::native()
-        },
-    )
-    .map(drop)
+    sif::create(&options.target, &objects, &CreateOptions { existing, ..CreateOptions::native() }).map(drop)
 }

@@ -12,15 +12,8 @@ use std::path::Path;
 const DIRECTORY: &str = ".singularity.d";
 
 /// The names in the root directory that a skeleton may take.
-pub(super) const NAMES: [&str; 7] = [
-    DIRECTORY,
-    "singularity",
-    "environment",
-    ".run",
-    ".exec",
-    ".shell",
-    ".test",
-];
+pub(super) const NAMES: [&str; 7] =
+    [DIRECTORY, "singularity", "environment", ".run", ".exec", ".shell", ".test"];
 
 /// Links in the root directory, for runtimes that look there first.
 const LINKS: [(&str, &str); 6] = [
@@ -42,10 +35,7 @@ const SCRIPTS: [(&str, &str); 10] = [
     ("actions/start", include_str!("skeleton/start")),
     ("actions/test", include_str!("skeleton/test")),
     ("env/01-base.sh", include_str!("skeleton/01-base.sh")),
-    (
-        "env/90-environment.sh",
-        include_str!("skeleton/90-environment.sh"),
-    ),
+    ("env/90-environment.sh", include_str!("skeleton/90-environment.sh")),
     ("env/99-base.sh", include_str!("skeleton/99-base.sh")),
     ("runscript", include_str!("skeleton/runscript")),
     ("startscript", include_str!("skeleton/startscript")),
@@ -85,8 +75,7 @@ impl Skeleton {
     /// The disk is full, or the directory may not be written.
     pub(super) fn write_into(&self, root: &Path, source: &Source) -> Outcome<()> {
         let labels = metadata::labels_json(source);
-        self.write(root, &labels)
-            .doing(|| "adding the files of a native image".into())
+        self.write(root, &labels).doing(|| "adding the files of a native image".into())
     }
 
     fn write(&self, root: &Path, labels: &str) -> io::Result<()> {
@@ -101,9 +90,7 @@ impl Skeleton {
             }
             make_file(&directory.join("labels.json"), labels, 0o644)?;
         }
-        self.links
-            .iter()
-            .try_for_each(|(name, leads_to)| symlink(leads_to, root.join(name)))
+        self.links.iter().try_for_each(|(name, leads_to)| symlink(leads_to, root.join(name)))
     }
 }
 
@@ -113,11 +100,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 fn make_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     // Not left to the umask.
     file.set_permissions(Permissions::from_mode(mode))

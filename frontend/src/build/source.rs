@@ -52,24 +52,13 @@ impl Source {
             .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine"));
         }
         let path = Path::new(spec);
-        let image = image::open(path, Access::ReadOnly).map_err(|failure| {
-            if is_definition(path) {
-                definition_refused(path)
-            } else {
-                failure
-            }
-        })?;
+        let image = image::open(path, Access::ReadOnly)
+            .map_err(|failure| if is_definition(path) { definition_refused(path) } else { failure })?;
         let (root, arch) = root_of(&image)?;
         if let Root::Ext3(ext3) = root {
             lock::take(&image.file, &image.path, ext3.window, Access::ReadOnly)?;
         }
-        Ok(Self {
-            spec: shown(spec),
-            path: image.path,
-            file: image.file,
-            root,
-            arch,
-        })
+        Ok(Self { spec: shown(spec), path: image.path, file: image.file, root, arch })
     }
 }
 
@@ -77,9 +66,7 @@ impl Source {
 fn transport(spec: &OsStr) -> Option<String> {
     let (before, _) = spec.to_str()?.split_once("://")?;
     let is_name = !before.is_empty()
-        && before
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        && before.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     is_name.then(|| format!("{}://", before.to_ascii_lowercase()))
 }
 
@@ -90,42 +77,26 @@ fn is_definition(path: &Path) -> bool {
     if !path.is_file() {
         return false;
     }
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
-        .open(path);
+    let opened =
+        OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
     let mut header = Vec::new();
-    if opened
-        .and_then(|file| file.take(HEADER_BYTES_MAX).read_to_end(&mut header))
-        .is_err()
-    {
+    if opened.and_then(|file| file.take(HEADER_BYTES_MAX).read_to_end(&mut header)).is_err() {
         return false;
     }
     header
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
         .take_while(|line| !line.starts_with(b"%"))
-        .any(|line| {
-            line.get(..10)
-                .is_some_and(|word| word.eq_ignore_ascii_case(b"bootstrap:"))
-        })
+        .any(|line| line.get(..10).is_some_and(|word| word.eq_ignore_ascii_case(b"bootstrap:")))
 }
 
 fn definition_refused(path: &Path) -> Failure {
-    Failure::new(format!(
-        "cannot build from {}: definition files are not supported yet",
-        shown(path)
-    ))
-    .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine")
+    Failure::new(format!("cannot build from {}: definition files are not supported yet", shown(path)))
+        .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine")
 }
 
 fn root_of(image: &Image) -> Outcome<(Root, Arch)> {
-    let refused = |why: &str| {
-        Err(Failure::new(format!(
-            "cannot build from {}: {why}",
-            shown(&image.path)
-        )))
-    };
+    let refused = |why: &str| Err(Failure::new(format!("cannot build from {}: {why}", shown(&image.path))));
     let (root, arch) = match &image.format {
         Format::Sandbox => (Root::Directory, Arch::host()),
         Format::Squashfs(squashfs) => (Root::Squashfs(*squashfs), Arch::host()),
@@ -149,14 +120,7 @@ fn root_of(image: &Image) -> Outcome<(Root, Arch)> {
                 }
                 RootContent::Other(_) => return refused("its root file system is of an unknown kind"),
             };
-            (
-                root,
-                if primary.arch == Arch::NONE {
-                    Arch::host()
-                } else {
-                    primary.arch
-                },
-            )
+            (root, if primary.arch == Arch::NONE { Arch::host() } else { primary.arch })
         }
     };
     match root {
@@ -175,14 +139,8 @@ mod tests {
 
     #[test]
     fn a_reference_is_told_from_a_path() {
-        assert_eq!(
-            transport(OsStr::new("docker://alpine:latest")).as_deref(),
-            Some("docker://")
-        );
-        assert_eq!(
-            transport(OsStr::new("OCI-archive://x.tar")).as_deref(),
-            Some("oci-archive://")
-        );
+        assert_eq!(transport(OsStr::new("docker://alpine:latest")).as_deref(), Some("docker://"));
+        assert_eq!(transport(OsStr::new("OCI-archive://x.tar")).as_deref(), Some("oci-archive://"));
         for path in ["alpine.sif", "./a b://c", "/tmp/x", "://"] {
             assert_eq!(transport(OsStr::new(path)), None, "{path}");
         }

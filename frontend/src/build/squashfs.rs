@@ -30,13 +30,7 @@ pub(super) fn pack(
     interrupts: &Interrupts,
 ) -> Outcome<()> {
     let [comp, gzip, level, six] = COMPRESSION;
-    mksquashfs(
-        programs,
-        directory,
-        image,
-        interrupts,
-        &["-noappend", comp, gzip, level, six],
-    )?;
+    mksquashfs(programs, directory, image, interrupts, &["-noappend", comp, gzip, level, six])?;
     match image::inspect(image, target)? {
         Format::Squashfs(_) => Ok(()),
         _ => Err(Failure::new("mksquashfs made something that is not a squashfs")),
@@ -80,9 +74,8 @@ fn mksquashfs(
         helper = helper.args(["-mem", memory]);
     }
     let progress = Progress::of("Packing");
-    let ended = helper.run(interrupts, || {
-        progress.reached(image.metadata().map_or(0, |image| image.len()))
-    })?;
+    let ended =
+        helper.run(interrupts, || progress.reached(image.metadata().map_or(0, |image| image.len())))?;
     drop(progress);
     // It packs an unreadable file as an empty one and succeeds: that much the user must know.
     repeat(&ended, MKSQUASHFS.name);
@@ -113,10 +106,7 @@ pub(super) fn unpack(
         helper = helper.args(["-user-xattrs"]);
     }
     let progress = Progress::of("Unpacking");
-    let ended = helper
-        .args([SUBJECT])
-        .args(names)
-        .run(interrupts, || progress.reached(0))?;
+    let ended = helper.args([SUBJECT]).args(names).run(interrupts, || progress.reached(0))?;
     drop(progress);
     repeat(&ended, UNSQUASHFS.name);
     Ok(())
@@ -129,9 +119,6 @@ fn repeat(ended: &Ended, name: &str) {
         message::warning(format!("{name}: {complaint}"));
     }
     if complaints.len() > COMPLAINTS_MAX {
-        message::warning(format!(
-            "{name}: {} more of these",
-            complaints.len() - COMPLAINTS_MAX
-        ));
+        message::warning(format!("{name}: {} more of these", complaints.len() - COMPLAINTS_MAX));
     }
 }

@@ -23,11 +23,8 @@ pub(super) fn settle(options: &Options, source: &Source) -> Outcome<Existing> {
         Ok(_) => {}
     }
     if !options.sandbox && target.is_dir() {
-        return Err(
-            Failure::new(format!("build target {} is a directory", shown(target))).hint(
-                "Give the SIF file another name, remove the directory, or make a sandbox with --sandbox",
-            ),
-        );
+        return Err(Failure::new(format!("build target {} is a directory", shown(target)))
+            .hint("Give the SIF file another name, remove the directory, or make a sandbox with --sandbox"));
     }
     if options.sandbox {
         check_expendable(target)?;
@@ -35,20 +32,14 @@ pub(super) fn settle(options: &Options, source: &Source) -> Outcome<Existing> {
     if options.force || agreed_to(target)? {
         Ok(Existing::Replace)
     } else {
-        Err(Failure::new(format!(
-            "build target {} was left as it is",
-            shown(target)
-        )))
+        Err(Failure::new(format!("build target {} was left as it is", shown(target))))
     }
 }
 
 /// The path without symbolic links, or, where nothing is there yet, its place in its directory without any.
 fn real(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok().or_else(|| {
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Some(std::fs::canonicalize(parent).ok()?.join(path.file_name()?))
     })
 }
@@ -70,15 +61,9 @@ fn check_apart(target: &Path, source: &Source) -> Outcome<()> {
 /// Directories that nobody means when he says "overwrite".
 fn check_expendable(target: &Path) -> Outcome<()> {
     let Some(target) = real(target) else { return Ok(()) };
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .filter(|home| home.is_absolute());
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let precious = [std::env::current_dir().ok(), home];
-    match precious
-        .into_iter()
-        .flatten()
-        .filter_map(|path| real(&path))
-        .find(|path| path.starts_with(&target))
+    match precious.into_iter().flatten().filter_map(|path| real(&path)).find(|path| path.starts_with(&target))
     {
         Some(path) => Err(Failure::new(format!(
             "build target {} is not replaced: {} is in it",
@@ -93,15 +78,11 @@ fn check_expendable(target: &Path) -> Outcome<()> {
 fn agreed_to(target: &Path) -> Outcome<bool> {
     let asking = || "asking whether to overwrite the build target".to_string();
     if !std::io::stdin().is_terminal() {
-        return Err(
-            Failure::new(format!("build target {} already exists", shown(target)))
-                .hint("Use --force to overwrite it"),
-        );
+        return Err(Failure::new(format!("build target {} already exists", shown(target)))
+            .hint("Use --force to overwrite it"));
     }
     let mut terminal = std::io::stderr();
-    terminal
-        .write_all(b"Build target already exists. Do you want to overwrite? [N/y] ")
-        .doing(asking)?;
+    terminal.write_all(b"Build target already exists. Do you want to overwrite? [N/y] ").doing(asking)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).doing(asking)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))

@@ -20,14 +20,8 @@ const EXPLAIN: &str = "explain";
 /// Schemes that the incumbents fetch images from, and what to do instead.
 const SCHEMES: [(&str, &str); 12] = [
     ("instance", "instances are not part of this version"),
-    (
-        "library",
-        "fetch the image with a program that knows the library, and name the file",
-    ),
-    (
-        "shub",
-        "Singularity Hub was closed in 2021; look for the image in another registry",
-    ),
+    ("library", "fetch the image with a program that knows the library, and name the file"),
+    ("shub", "Singularity Hub was closed in 2021; look for the image in another registry"),
     ("docker", OCI_TOOLS),
     ("docker-daemon", OCI_TOOLS),
     ("docker-archive", OCI_TOOLS),
@@ -59,10 +53,7 @@ pub(super) fn act(
             if !words.is_empty() && invocation.dialect == Dialect::Apptainer {
                 message::warning("Parameters to shell command are ignored");
             }
-            Action::Shell(
-                given.last("shell").map(|shell| shell.to_owned().into_vec()),
-                Vec::new(),
-            )
+            Action::Shell(given.last("shell").map(|shell| shell.to_owned().into_vec()), Vec::new())
         }
     };
     let site = site::load()?;
@@ -104,10 +95,10 @@ fn refuse_reference(reference: &OsStr) -> Outcome<()> {
     let known = SCHEMES.iter().find(|(name, _)| *name == scheme);
     let shown = message::shown(reference);
     match known {
-        Some((_, instead)) => Err(Failure::new(format!(
-            "Unable to handle {shown} uri: {scheme} images are not supported"
-        ))
-        .hint(*instead)),
+        Some((_, instead)) => {
+            Err(Failure::new(format!("Unable to handle {shown} uri: {scheme} images are not supported"))
+                .hint(*instead))
+        }
         None if rest.starts_with("//") => Err(Failure::new(format!(
             "Unable to handle {shown} uri: unsupported transport type: {}",
             message::shown(scheme)

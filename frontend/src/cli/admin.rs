@@ -119,22 +119,15 @@ fn asked<'a>(
     words: &'a [OsString],
 ) -> Outcome<(Option<Change<'a>>, &'a str)> {
     let wrong = |what: &str| {
-        Failure::new(what).hint(format!(
-            "'{} config global --help' shows how it is used",
-            invocation.program
-        ))
+        Failure::new(what).hint(format!("'{} config global --help' shows how it is used", invocation.program))
     };
-    let on: Vec<&str> = ["set", "unset", "get", "reset"]
-        .into_iter()
-        .filter(|name| given.is_on(name))
-        .collect();
+    let on: Vec<&str> =
+        ["set", "unset", "get", "reset"].into_iter().filter(|name| given.is_on(name)).collect();
     let [verb] = on.as_slice() else {
         return Err(wrong("you must specify one of --set, --unset, --get and --reset"));
     };
-    let text = |word: &'a OsString| {
-        word.to_str()
-            .ok_or_else(|| Failure::new(format!("{} is no text", shown(word))))
-    };
+    let text =
+        |word: &'a OsString| word.to_str().ok_or_else(|| Failure::new(format!("{} is no text", shown(word))));
     let words: Vec<&str> = words.iter().map(text).collect::<Outcome<_>>()?;
     match (*verb, words.as_slice()) {
         ("set", [name, value]) => Ok((Some(Change::Set(value)), name)),
@@ -155,10 +148,8 @@ fn replace(path: &Path, old: &File, text: &[u8]) -> Outcome<()> {
     let identity = |data: std::fs::Metadata| (data.dev(), data.ino(), data.mtime(), data.mtime_nsec());
     let read = identity(old.metadata().doing(writing)?);
     if identity(std::fs::metadata(path).doing(writing)?) != read {
-        return Err(
-            Failure::new(format!("somebody else changed {} meanwhile", shown(path)))
-                .hint("nothing was changed; try again"),
-        );
+        return Err(Failure::new(format!("somebody else changed {} meanwhile", shown(path)))
+            .hint("nothing was changed; try again"));
     }
     new.publish(Existing::Replace).map(drop)
 }
@@ -168,10 +159,7 @@ fn read(path: &Path) -> Outcome<(File, Vec<u8>)> {
     let reading = || format!("reading {}", shown(path));
     let file = File::open(path).doing(reading)?;
     let mut text = Vec::new();
-    (&file)
-        .take(config::FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut text)
-        .doing(reading)?;
+    (&file).take(config::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).doing(reading)?;
     Ok((file, text))
 }
 

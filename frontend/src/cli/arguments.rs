@@ -34,9 +34,7 @@ fn takes_next(command: &Command, option: &OsStr) -> bool {
     }
     let letters = text.strip_prefix('-').unwrap_or_default();
     for (place, letter) in letters.char_indices() {
-        let argument = command
-            .get_arguments()
-            .find(|argument| argument.get_short() == Some(letter));
+        let argument = command.get_arguments().find(|argument| argument.get_short() == Some(letter));
         if argument.is_some_and(needs_value) {
             return place + letter.len_utf8() == letters.len();
         }
@@ -47,9 +45,7 @@ fn takes_next(command: &Command, option: &OsStr) -> bool {
 fn long<'a>(command: &'a Command, name: &str) -> Option<&'a clap::Arg> {
     command.get_arguments().find(|argument| {
         argument.get_long() == Some(name)
-            || argument
-                .get_all_aliases()
-                .is_some_and(|aliases| aliases.contains(&name))
+            || argument.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
     })
 }
 
@@ -72,19 +68,10 @@ mod tests {
 
     #[test]
     fn what_follows_the_image_is_the_containers() {
-        assert_eq!(
-            ended(&["-o", "a.img", "b.sif", "ls", "-l"]),
-            ["-o", "a.img", "--", "b.sif", "ls", "-l"]
-        );
-        assert_eq!(
-            ended(&["-oa.img", "b.sif", "-w"]),
-            ["-oa.img", "--", "b.sif", "-w"]
-        );
+        assert_eq!(ended(&["-o", "a.img", "b.sif", "ls", "-l"]), ["-o", "a.img", "--", "b.sif", "ls", "-l"]);
+        assert_eq!(ended(&["-oa.img", "b.sif", "-w"]), ["-oa.img", "--", "b.sif", "-w"]);
         assert_eq!(ended(&["-ceB", "/a", "b.sif"]), ["-ceB", "/a", "--", "b.sif"]);
-        assert_eq!(
-            ended(&["--overlay=a", "-w", "b.sif", "--"]),
-            ["--overlay=a", "-w", "--", "b.sif", "--"]
-        );
+        assert_eq!(ended(&["--overlay=a", "-w", "b.sif", "--"]), ["--overlay=a", "-w", "--", "b.sif", "--"]);
         assert_eq!(ended(&["--pwd", "/x", "b.sif"]), ["--pwd", "/x", "--", "b.sif"]);
         assert_eq!(ended(&["-w"]), ["-w", "--"]);
     }

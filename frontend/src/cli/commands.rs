@@ -337,9 +337,7 @@ fn in_sif_group(invocation: &Invocation, entry: &Entry, done: Result<(), sif::Wr
         sif::Wrong::Failed(failure) => Stop::Usage(format!(
             "Error for command \"{}\": {failure}\n{}",
             entry.name,
-            failure
-                .next_step()
-                .map_or_else(String::new, |step| format!("       {step}\n"))
+            failure.next_step().map_or_else(String::new, |step| format!("       {step}\n"))
         )),
     })
 }
@@ -357,10 +355,7 @@ pub(super) fn dispatch(
         full_name(name, &mut rest)
     };
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
-        return match (
-            rest.first().and_then(|word| word.to_str()),
-            group(&name, invocation),
-        ) {
+        return match (rest.first().and_then(|word| word.to_str()), group(&name, invocation)) {
             (Some("--help" | "-h"), Some(list)) => {
                 print!("{list}");
                 Ok(())
@@ -370,29 +365,17 @@ pub(super) fn dispatch(
     };
     let program = &invocation.program;
     let mut command = definition(entry, program);
-    let arguments = if entry.interspersed {
-        rest
-    } else {
-        end_options_at_first_positional(&command, rest)
-    };
+    let arguments = if entry.interspersed { rest } else { end_options_at_first_positional(&command, rest) };
     let matches = command
         .try_get_matches_from_mut(arguments)
         .map_err(|error| usage_error(&error, program, Some(entry.name), &mut command))?;
-    let words: Vec<OsString> = matches
-        .get_many::<OsString>("words")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+    let words: Vec<OsString> = matches.get_many::<OsString>("words").into_iter().flatten().cloned().collect();
     let (fewest, most) = entry.positionals;
     if words.len() < fewest || words.len() > most {
         let wanted = match (fewest, most) {
             (fewest, most) if fewest == most => format!("accepts {fewest} arg(s), received {}", words.len()),
             (fewest, most) if words.len() > most => {
-                format!(
-                    "accepts between {fewest} and {most} arg(s), received {}",
-                    words.len()
-                )
+                format!("accepts between {fewest} and {most} arg(s), received {}", words.len())
             }
             _ => format!("requires at least {fewest} arg(s), only received {}", words.len()),
         };
@@ -406,14 +389,8 @@ pub(super) fn dispatch(
 /// `overlay` and what follows it make one name.
 fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
     let name = if name == "siftool" { "sif" } else { name };
-    let is_group = COMMANDS
-        .iter()
-        .any(|entry| entry.name.starts_with(&format!("{name} ")));
-    match rest
-        .first()
-        .and_then(|next| next.to_str())
-        .filter(|next| is_group && !next.starts_with('-'))
-    {
+    let is_group = COMMANDS.iter().any(|entry| entry.name.starts_with(&format!("{name} ")));
+    match rest.first().and_then(|next| next.to_str()).filter(|next| is_group && !next.starts_with('-')) {
         Some(next) => {
             let full = format!("{name} {next}");
             rest.remove(0);
@@ -427,17 +404,12 @@ fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
     let program = &invocation.program;
     if ABSENT.contains(&name) {
         let text = format!("the command '{name}' is not part of this version");
-        return Failure::new(text)
-            .hint(format!("'{program} --help' lists the commands that are"))
-            .into();
+        return Failure::new(text).hint(format!("'{program} --help' lists the commands that are")).into();
     }
     match group(name, invocation) {
         Some(list) => Stop::Usage(list),
         None => usage(
-            &format!(
-                "unknown command \"{}\" for \"{program}\"",
-                crate::message::shown(name)
-            ),
+            &format!("unknown command \"{}\" for \"{program}\"", crate::message::shown(name)),
             program,
             None,
             root,
@@ -450,12 +422,8 @@ fn group(name: &str, invocation: &Invocation) -> Option<String> {
     let prefix = format!("{name} ");
     let members = COMMANDS.iter().filter(|entry| entry.name.starts_with(&prefix));
     let list: String = members.map(line).collect();
-    (!list.is_empty()).then(|| {
-        format!(
-            "Usage: {} {name} <subcommand>\n\nSubcommands:\n{list}",
-            invocation.program
-        )
-    })
+    (!list.is_empty())
+        .then(|| format!("Usage: {} {name} <subcommand>\n\nSubcommands:\n{list}", invocation.program))
 }
 
 fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Result<(), Stop> {
@@ -480,11 +448,8 @@ fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Resu
 
 fn definition(entry: &Entry, program: &str) -> Command {
     let full = format!("{program} {}", entry.name);
-    let examples: String = entry
-        .examples
-        .lines()
-        .map(|line| format!("  {program} {}\n", line.trim_start()))
-        .collect();
+    let examples: String =
+        entry.examples.lines().map(|line| format!("  {program} {}\n", line.trim_start())).collect();
     let command = Command::new(entry.name)
         .no_binary_name(true)
         .bin_name(full.clone())
@@ -493,16 +458,8 @@ fn definition(entry: &Entry, program: &str) -> Command {
         .disable_version_flag(true)
         .args_override_self(true)
         .after_help(format!("{}Examples:\n{examples}", entry.notes))
-        .arg(
-            Arg::new("words")
-                .num_args(0..)
-                .hide(true)
-                .value_parser(clap::value_parser!(OsString)),
-        );
-    entry
-        .flags
-        .iter()
-        .fold(command, |command, flags| flags::add_to(command, flags))
+        .arg(Arg::new("words").num_args(0..).hide(true).value_parser(clap::value_parser!(OsString)));
+    entry.flags.iter().fold(command, |command, flags| flags::add_to(command, flags))
 }
 
 fn line(entry: &Entry) -> String {

@@ -24,9 +24,7 @@ pub(super) fn print(planned: &Planned, form: DryRun) -> Outcome<()> {
             text
         }
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .doing(|| "writing the plan".into())
+    std::io::stdout().write_all(text.as_bytes()).doing(|| "writing the plan".into())
 }
 
 fn in_words(planned: &Planned) -> String {
@@ -45,10 +43,7 @@ fn in_words(planned: &Planned) -> String {
         line("mount", format!("{place:<24} {what}"));
     }
     for file in &plan.account_files {
-        line(
-            "mount",
-            format!("{:<24} the image's, with the caller added", file.path()),
-        );
+        line("mount", format!("{:<24} the image's, with the caller added", file.path()));
     }
     line("namespaces", namespaces(planned));
     if let Some(hostname) = &plan.hostname {
@@ -70,21 +65,13 @@ pub(super) fn writes(planned: &Planned) -> String {
 /// The kinds of namespaces that are the container's own.
 pub(super) fn namespaces(planned: &Planned) -> String {
     let namespaces = planned.plan.namespaces;
-    let own = [
-        (true, "mount"),
-        (namespaces.pid, "pid"),
-        (namespaces.ipc, "ipc"),
-        (namespaces.uts, "uts"),
-    ];
+    let own = [(true, "mount"), (namespaces.pid, "pid"), (namespaces.ipc, "ipc"), (namespaces.uts, "uts")];
     let own: Vec<&str> = own.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
     own.join(", ")
 }
 
 fn path(planned: &Planned, descriptor: Descriptor) -> String {
-    planned
-        .sources
-        .get(usize::from(descriptor.0))
-        .map_or_else(String::new, |source| shown(&source.path))
+    planned.sources.get(usize::from(descriptor.0)).map_or_else(String::new, |source| shown(&source.path))
 }
 
 /// An image in words.
@@ -105,10 +92,7 @@ pub(super) fn image(planned: &Planned, image: &Image) -> String {
 pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
     let bind = |bind: &Bind| {
         let access = if bind.read_only { ", read-only" } else { "" };
-        (
-            bind.destination.to_string(),
-            format!("{}{access}", path(planned, bind.descriptor)),
-        )
+        (bind.destination.to_string(), format!("{}{access}", path(planned, bind.descriptor)))
     };
     let fixed = |place: &str, what: &str| (place.to_owned(), what.to_owned());
     match mount {
@@ -124,20 +108,10 @@ pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
         Mount::SiteBind(destination) => (destination.to_string(), "by 'bind path' of the site".into()),
         Mount::Home(inner) | Mount::Hostfs(inner) | Mount::User(inner) => bind(inner),
         Mount::Scratch { destination, .. } => (destination.to_string(), "memory".into()),
-        Mount::Data {
-            image: data,
-            within,
-            destination,
-            writable,
-        } => {
-            let part = within
-                .as_ref()
-                .map_or_else(String::new, |path| format!("{path} of "));
+        Mount::Data { image: data, within, destination, writable } => {
+            let part = within.as_ref().map_or_else(String::new, |path| format!("{path} of "));
             let access = if *writable { "" } else { ", read-only" };
-            (
-                destination.to_string(),
-                format!("{part}{}{access}", image(planned, data)),
-            )
+            (destination.to_string(), format!("{part}{}{access}", image(planned, data)))
         }
     }
 }

@@ -42,10 +42,7 @@ pub(super) fn print(
     site: &Settings,
     caller: &Caller,
 ) -> Result<(), Stop> {
-    let rules = Rules {
-        site,
-        root: caller.is_root(),
-    };
+    let rules = Rules { site, root: caller.is_root() };
     let parts = parts(planned, intent, rules)?;
     let mut text = String::new();
     for part in &parts {
@@ -59,9 +56,7 @@ pub(super) fn print(
     if let Some(rule) = refusal {
         text.push_str(&format!("\nThe container would be {rule} of {}\n", site::path()));
     }
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .doing(|| "writing the explanation".into())?;
+    std::io::stdout().write_all(text.as_bytes()).doing(|| "writing the explanation".into())?;
     refusal.map_or(Ok(()), |_| Err(Stop::Said(1)))
 }
 
@@ -82,11 +77,7 @@ fn parts(planned: &Planned, intent: &Intent, rules: Rules) -> Outcome<Vec<Part>>
         Ok(facts.map_or_else(Vec::new, |facts| rules.of_image(image.content, &facts)))
     };
     let mut parts = vec![part("container", shown(&planned.image), rules.of_starting())];
-    parts.push(part(
-        "root",
-        dry_run::image(planned, &plan.root),
-        image(&plan.root)?,
-    ));
+    parts.push(part("root", dry_run::image(planned, &plan.root), image(&plan.root)?));
     for layer in &plan.layers {
         let what = format!("{}, read-only", dry_run::image(planned, layer));
         let all = std::iter::once(rules.of_overlay()).chain(image(layer)?).collect();
@@ -116,11 +107,7 @@ fn parts(planned: &Planned, intent: &Intent, rules: Rules) -> Outcome<Vec<Part>>
     }
     let (how, rule) = rules.of_mount_points();
     let made = Rule { allows: true, ..rule };
-    parts.push(part(
-        "mount points",
-        format!("that an image lacks are {how}"),
-        vec![made],
-    ));
+    parts.push(part("mount points", format!("that an image lacks are {how}"), vec![made]));
     Ok(parts)
 }
 

@@ -40,16 +40,7 @@ const fn flag(
     variables: &'static [&'static str],
     help: &'static str,
 ) -> Flag {
-    Flag {
-        name,
-        short: None,
-        aliases: &[],
-        kind,
-        variables,
-        variables_add: false,
-        help,
-        instead: None,
-    }
+    Flag { name, short: None, aliases: &[], kind, variables, variables_add: false, help, instead: None }
 }
 
 const fn absent(
@@ -58,18 +49,12 @@ const fn absent(
     variables: &'static [&'static str],
     instead: &'static str,
 ) -> Flag {
-    Flag {
-        instead: Some(instead),
-        ..flag(name, kind, variables, "")
-    }
+    Flag { instead: Some(instead), ..flag(name, kind, variables, "") }
 }
 
 impl Flag {
     const fn short(self, short: char) -> Self {
-        Self {
-            short: Some(short),
-            ..self
-        }
+        Self { short: Some(short), ..self }
     }
 
     const fn aliases(self, aliases: &'static [&'static str]) -> Self {
@@ -77,10 +62,7 @@ impl Flag {
     }
 
     const fn adding(self) -> Self {
-        Self {
-            variables_add: true,
-            ..self
-        }
+        Self { variables_add: true, ..self }
     }
 }
 
@@ -200,32 +182,10 @@ pub const SHELL_ONLY: &[Flag] =
 /// Flags of `overlay create`.
 pub const OVERLAY_CREATE: &[Flag] = &[
     flag("size", Text, &[], "Size in MiB, 64 or more [default: 64]").short('s'),
-    flag(
-        "sparse",
-        Switch,
-        &["SPARSE"],
-        "Take disk space only as it is used",
-    )
-    .short('S'),
-    flag(
-        "create-dir",
-        List,
-        &[],
-        "Directory that the caller can write to in the overlay",
-    ),
-    flag(
-        "fakeroot",
-        Switch,
-        &["FAKEROOT"],
-        "For containers run with --fakeroot",
-    )
-    .short('f'),
-    flag(
-        "tmpdir",
-        Text,
-        &["TMPDIR"],
-        "Accepted: no temporary directory is needed",
-    ),
+    flag("sparse", Switch, &["SPARSE"], "Take disk space only as it is used").short('S'),
+    flag("create-dir", List, &[], "Directory that the caller can write to in the overlay"),
+    flag("fakeroot", Switch, &["FAKEROOT"], "For containers run with --fakeroot").short('f'),
+    flag("tmpdir", Text, &["TMPDIR"], "Accepted: no temporary directory is needed"),
 ];
 
 /// Flags of `image.create`.
@@ -238,51 +198,13 @@ const DEFINITIONS: &str = "definition files are not part of this version";
 
 /// Flags of `build`.
 pub const BUILD: &[Flag] = &[
-    flag(
-        "sandbox",
-        Switch,
-        &["SANDBOX"],
-        "Make a directory instead of a SIF",
-    )
-    .short('s'),
-    flag(
-        "force",
-        Switch,
-        &["FORCE"],
-        "Replace an existing target without asking",
-    )
-    .short('F'),
-    flag(
-        "fix-perms",
-        Switch,
-        &["FIXPERMS"],
-        "Accepted: matters for OCI sources only",
-    ),
-    flag(
-        "disable-cache",
-        Switch,
-        &["DISABLE_CACHE"],
-        "Accepted: no cache is involved",
-    ),
-    flag(
-        "no-cleanup",
-        Switch,
-        &["NO_CLEANUP"],
-        "Accepted: a failed build leaves nothing",
-    ),
-    flag(
-        "notest",
-        Switch,
-        &["NOTEST"],
-        "Accepted: only definition files have a test section",
-    )
-    .short('T'),
-    flag(
-        "tmpdir",
-        Text,
-        &["TMPDIR"],
-        "Accepted: no temporary directory is needed",
-    ),
+    flag("sandbox", Switch, &["SANDBOX"], "Make a directory instead of a SIF").short('s'),
+    flag("force", Switch, &["FORCE"], "Replace an existing target without asking").short('F'),
+    flag("fix-perms", Switch, &["FIXPERMS"], "Accepted: matters for OCI sources only"),
+    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Accepted: no cache is involved"),
+    flag("no-cleanup", Switch, &["NO_CLEANUP"], "Accepted: a failed build leaves nothing"),
+    flag("notest", Switch, &["NOTEST"], "Accepted: only definition files have a test section").short('T'),
+    flag("tmpdir", Text, &["TMPDIR"], "Accepted: no temporary directory is needed"),
     absent("update", Switch, &["UPDATE"], DEFINITIONS).short('u'),
     absent("fakeroot", Switch, &["FAKEROOT"], DEFINITIONS).short('f'),
     absent("section", List, &["SECTION"], DEFINITIONS),
@@ -290,12 +212,7 @@ pub const BUILD: &[Flag] = &[
     absent("remote", Switch, &["REMOTE"], "build on this machine").short('r'),
     absent("detached", Switch, &["DETACHED"], "build on this machine").short('d'),
     absent("builder", Text, &["BUILDER"], "build on this machine"),
-    absent(
-        "arch",
-        Text,
-        &["BUILD_ARCH"],
-        "the image gets the architecture of this machine or of its source",
-    ),
+    absent("arch", Text, &["BUILD_ARCH"], "the image gets the architecture of this machine or of its source"),
     absent("library", Text, &["LIBRARY"], REGISTRY),
     absent("encrypt", Switch, &[], ENCRYPTION).short('e'),
     absent("passphrase", Switch, &[], ENCRYPTION),
@@ -308,19 +225,9 @@ pub const BUILD: &[Flag] = &[
     absent("writable-tmpfs", Switch, &[], DEFINITIONS),
     absent("build-arg", List, &[], DEFINITIONS),
     absent("build-arg-file", Text, &[], DEFINITIONS),
-    absent(
-        "mksquashfs-args",
-        Text,
-        &[],
-        "set 'mksquashfs procs' and 'mksquashfs mem' in singularity.conf",
-    ),
+    absent("mksquashfs-args", Text, &[], "set 'mksquashfs procs' and 'mksquashfs mem' in singularity.conf"),
     absent("oci", Switch, &["OCI"], OCI),
-    flag(
-        "no-oci",
-        Switch,
-        &["NO_OCI"],
-        "Accepted: images are never built in OCI mode",
-    ),
+    flag("no-oci", Switch, &["NO_OCI"], "Accepted: images are never built in OCI mode"),
     absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
     absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),
     absent("docker-host", Text, &[], REGISTRY),
@@ -390,33 +297,19 @@ pub const SIF_ADD: &[Flag] = &[
         &[],
         "Group to put it in; 0, the default, is none. A native image has all it runs in group 1",
     ),
-    flag(
-        "link",
-        Text,
-        &[],
-        "Id of the object that it is about; 0, the default, is none",
-    ),
+    flag("link", Text, &[], "Id of the object that it is about; 0, the default, is none"),
     flag(
         "alignment",
         Text,
         &[],
         "Start the data at a multiple of so many bytes [default: 4096 for a partition, else 0, which is anywhere]",
     ),
-    flag(
-        "filename",
-        Text,
-        &[],
-        "Name of the object, at most 128 bytes [default: that of the file]",
-    ),
+    flag("filename", Text, &[], "Name of the object, at most 128 bytes [default: that of the file]"),
 ];
 
 /// The flag of `sif del`.
-pub const SIF_DEL: &[Flag] = &[flag(
-    "compact",
-    Switch,
-    &[],
-    "Give back the disk space even where other objects lie behind it",
-)];
+pub const SIF_DEL: &[Flag] =
+    &[flag("compact", Switch, &[], "Give back the disk space even where other objects lie behind it")];
 
 /// The flag of `doctor`.
 pub const DOCTOR: &[Flag] = &[flag("json", Switch, &[], "Print JSON")];
@@ -430,48 +323,20 @@ pub const CONFIG_GLOBAL: &[Flag] = &[
         "Give the directive this value; a list gets the values in front of those it has",
     )
     .short('s'),
-    flag(
-        "unset",
-        Switch,
-        &[],
-        "Take the value away; of a list, each of the values",
-    )
-    .short('u'),
-    flag(
-        "get",
-        Switch,
-        &[],
-        "Print the value that holds, or the values of a list",
-    )
-    .short('g'),
-    flag(
-        "reset",
-        Switch,
-        &[],
-        "Give the directive the value that it has in the file as installed",
-    )
-    .short('r'),
-    flag(
-        "dry-run",
-        Switch,
-        &[],
-        "Print what the file would become, and change nothing",
-    )
-    .short('d'),
+    flag("unset", Switch, &[], "Take the value away; of a list, each of the values").short('u'),
+    flag("get", Switch, &[], "Print the value that holds, or the values of a list").short('g'),
+    flag("reset", Switch, &[], "Give the directive the value that it has in the file as installed")
+        .short('r'),
+    flag("dry-run", Switch, &[], "Print what the file would become, and change nothing").short('d'),
 ];
 
 /// Adds `flags` to a clap command.
 pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
-    flags
-        .iter()
-        .fold(command, |command, flag| command.arg(argument(flag)))
+    flags.iter().fold(command, |command, flag| command.arg(argument(flag)))
 }
 
 fn argument(flag: &'static Flag) -> Arg {
-    let mut argument = Arg::new(flag.name)
-        .long(flag.name)
-        .aliases(flag.aliases)
-        .help(flag.help);
+    let mut argument = Arg::new(flag.name).long(flag.name).aliases(flag.aliases).help(flag.help);
     if let Some(short) = flag.short {
         argument = argument.short(short);
     }
@@ -487,10 +352,9 @@ fn argument(flag: &'static Flag) -> Arg {
             .value_name("BOOL")
             .hide_possible_values(true),
         // As with the incumbents, what follows such a flag is its value, whatever it begins with.
-        Kind::Text => argument
-            .value_parser(ValueParser::os_string())
-            .allow_hyphen_values(true)
-            .value_name("VALUE"),
+        Kind::Text => {
+            argument.value_parser(ValueParser::os_string()).allow_hyphen_values(true).value_name("VALUE")
+        }
         Kind::List | Kind::Each => argument
             .value_parser(ValueParser::os_string())
             .allow_hyphen_values(true)

@@ -29,9 +29,7 @@ impl Given {
                 values.extend(host.values_for(flag)?);
             }
             if let Some(instead) = flag.instead
-                && values
-                    .iter()
-                    .any(|value| flag.kind != Kind::Switch || is_true(value))
+                && values.iter().any(|value| flag.kind != Kind::Switch || is_true(value))
             {
                 return Err(Failure::new(format!("--{} is not supported", flag.name)).hint(instead));
             }
@@ -77,17 +75,8 @@ fn typed_values(flag: &Flag, typed: &ArgMatches) -> Vec<OsString> {
             let on = typed.get_one::<bool>(flag.name).copied().unwrap_or(false);
             vec![if on { "true" } else { "false" }.into()]
         }
-        Kind::Text => typed
-            .get_one::<OsString>(flag.name)
-            .cloned()
-            .into_iter()
-            .collect(),
-        Kind::Each => typed
-            .get_many::<OsString>(flag.name)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect(),
+        Kind::Text => typed.get_one::<OsString>(flag.name).cloned().into_iter().collect(),
+        Kind::Each => typed.get_many::<OsString>(flag.name).into_iter().flatten().cloned().collect(),
         Kind::List => typed
             .get_many::<OsString>(flag.name)
             .into_iter()
@@ -115,11 +104,7 @@ pub fn items(list: &OsStr) -> Vec<OsString> {
             _ => item.push(byte),
         }
     }
-    items
-        .into_iter()
-        .filter(|item| !item.is_empty())
-        .map(OsString::from_vec)
-        .collect()
+    items.into_iter().filter(|item| !item.is_empty()).map(OsString::from_vec).collect()
 }
 
 /// The caller's environment as it was when the program started.
@@ -133,10 +118,7 @@ impl Environment {
     /// The process's own environment, read the way the program was called.
     #[must_use]
     pub fn of_process(dialect: Dialect) -> Self {
-        Self {
-            variables: std::env::vars_os().collect(),
-            dialect,
-        }
+        Self { variables: std::env::vars_os().collect(), dialect }
     }
 
     /// An environment made up by a test.
@@ -163,10 +145,7 @@ impl Environment {
     /// The value of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.variables
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_os_str())
+        self.variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
     }
 
     /// What the environment says about a flag: the first variable that is set, or every one for a flag that adds.
@@ -188,10 +167,7 @@ impl Environment {
     #[must_use]
     pub fn prefixed(&self, name: &str) -> Option<(String, &OsStr)> {
         let [preferred, other] = self.prefixes().map(|prefix| format!("{prefix}_{name}"));
-        let set = |name: &str| {
-            self.get(name)
-                .filter(|value| !value.as_bytes().trim_ascii().is_empty())
-        };
+        let set = |name: &str| self.get(name).filter(|value| !value.as_bytes().trim_ascii().is_empty());
         match (set(&preferred), set(&other)) {
             (Some(value), second) => {
                 if second.is_some_and(|second| second != value) {
@@ -239,10 +215,7 @@ mod tests {
     #[test]
     fn lists_split_at_commas_that_nothing_protects() {
         let split = |text: &str| {
-            items(OsStr::new(text))
-                .into_iter()
-                .map(|i| i.into_string().unwrap())
-                .collect::<Vec<_>>()
+            items(OsStr::new(text)).into_iter().map(|i| i.into_string().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(split("a,b:ro"), ["a", "b:ro"]);
         assert_eq!(split("\"a,b\",c"), ["a,b", "c"]);
@@ -254,19 +227,9 @@ mod tests {
 
     #[test]
     fn the_prefix_of_the_name_the_program_was_called_by_wins() {
-        let variables = || {
-            vec![
-                ("SINGULARITY_BIND".into(), "/s".into()),
-                ("APPTAINER_BIND".into(), "/a".into()),
-            ]
-        };
-        let value = |dialect| {
-            Environment::new(variables(), dialect)
-                .prefixed("BIND")
-                .unwrap()
-                .1
-                .to_owned()
-        };
+        let variables =
+            || vec![("SINGULARITY_BIND".into(), "/s".into()), ("APPTAINER_BIND".into(), "/a".into())];
+        let value = |dialect| Environment::new(variables(), dialect).prefixed("BIND").unwrap().1.to_owned();
         assert_eq!(value(Dialect::Singularity), "/s");
         assert_eq!(value(Dialect::Apptainer), "/a");
     }

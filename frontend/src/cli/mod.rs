@@ -78,9 +78,7 @@ pub fn main() -> ExitCode {
 }
 
 fn is_interpreter(name: &OsString) -> bool {
-    Path::new(name)
-        .file_name()
-        .is_some_and(|name| name == "run-singularity")
+    Path::new(name).file_name().is_some_and(|name| name == "run-singularity")
 }
 
 fn invocation(name: &OsString) -> Invocation {
@@ -90,11 +88,7 @@ fn invocation(name: &OsString) -> Invocation {
         b"singularity" | b"run-singularity" => ("singularity", Dialect::Singularity),
         _ => ("lamina", Dialect::Singularity),
     };
-    Invocation {
-        program: program.to_owned(),
-        dialect,
-        host: Environment::of_process(dialect),
-    }
+    Invocation { program: program.to_owned(), dialect, host: Environment::of_process(dialect) }
 }
 
 fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
@@ -119,12 +113,7 @@ fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
         )
         .into());
     }
-    let rest = rest
-        .get_many::<OsString>("")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+    let rest = rest.get_many::<OsString>("").into_iter().flatten().cloned().collect();
     commands::dispatch(invocation, name, rest, &mut root)
 }
 

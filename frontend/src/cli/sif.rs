@@ -106,10 +106,7 @@ pub(super) fn dump(words: &[OsString]) -> Result<(), Wrong> {
 
 /// `sif new`
 pub(super) fn new(words: &[OsString]) -> Result<(), Wrong> {
-    let options = CreateOptions {
-        launch_line: false,
-        ..CreateOptions::native()
-    };
+    let options = CreateOptions { launch_line: false, ..CreateOptions::native() };
     sif::create(path(words.first()), &[], &options)?;
     Ok(())
 }
@@ -118,11 +115,7 @@ pub(super) fn new(words: &[OsString]) -> Result<(), Wrong> {
 pub(super) fn del(given: &Given, words: &[OsString]) -> Result<(), Wrong> {
     let id = id(words.first())?;
     let SifFile { path, file, .. } = sif::open(path(words.get(1)), Access::ReadWrite)?;
-    let gap = if given.is_on("compact") {
-        Gap::Free
-    } else {
-        Gap::Keep
-    };
+    let gap = if given.is_on("compact") { Gap::Free } else { Gap::Keep };
     Ok(sif::delete(&file, &path, id, gap)?)
 }
 
@@ -141,32 +134,21 @@ fn path(word: Option<&OsString>) -> &Path {
 }
 
 fn object(opened: &SifFile, id: u32) -> Outcome<&Descriptor> {
-    opened.table.object(id).ok_or_else(|| {
-        Failure::new(format!(
-            "object not found: {} has no object {id}",
-            shown(&opened.path)
-        ))
-    })
+    opened
+        .table
+        .object(id)
+        .ok_or_else(|| Failure::new(format!("object not found: {} has no object {id}", shown(&opened.path))))
 }
 
 /// The number of an object.
 fn id(word: Option<&OsString>) -> Result<u32, Wrong> {
     let word = word.map_or(OsStr::new(""), OsString::as_os_str);
     let number = word.to_str().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| {
-        Wrong::Usage(format!(
-            "while converting id: \"{}\" is not a number",
-            shown(word)
-        ))
-    })
+    number.ok_or_else(|| Wrong::Usage(format!("while converting id: \"{}\" is not a number", shown(word))))
 }
 
 fn print(given: &Given, words: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<(), Wrong> {
-    let text = if given.is_on("json") {
-        format!("{:#}\n", json())
-    } else {
-        words()
-    };
+    let text = if given.is_on("json") { format!("{:#}\n", json()) } else { words() };
     let mut out = io::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())

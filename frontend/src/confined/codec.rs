@@ -18,9 +18,7 @@ const CODEC: bincode::config::Configuration<
 
 /// Encodes an answer; nothing when it is longer than [`ANSWER_BYTES_MAX`].
 pub(super) fn encode<T: Serialize>(answer: &T) -> Option<Vec<u8>> {
-    bincode::serde::encode_to_vec(answer, CODEC)
-        .ok()
-        .filter(|bytes| bytes.len() <= ANSWER_BYTES_MAX)
+    bincode::serde::encode_to_vec(answer, CODEC).ok().filter(|bytes| bytes.len() <= ANSWER_BYTES_MAX)
 }
 
 /// Decodes exactly one answer, with nothing after it.

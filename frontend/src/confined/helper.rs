@@ -57,11 +57,7 @@ pub struct Program {
 
 impl Program {
     const fn of(name: &'static str, package: &'static str) -> Self {
-        Self {
-            name,
-            debian: package,
-            rhel: package,
-        }
+        Self { name, debian: package, rhel: package }
     }
 }
 
@@ -76,11 +72,7 @@ pub const UNSQUASHFS: Program = Program::of("unsquashfs", "squashfs-tools");
 /// Mounts squashfs file systems without privilege.
 pub const SQUASHFUSE: Program = Program::of("squashfuse", "squashfuse");
 /// Mounts ext3 file systems without privilege.
-pub const FUSE2FS: Program = Program {
-    name: "fuse2fs",
-    debian: "fuse2fs",
-    rhel: "e2fsprogs",
-};
+pub const FUSE2FS: Program = Program { name: "fuse2fs", debian: "fuse2fs", rhel: "e2fsprogs" };
 /// Mounts overlays without privilege.
 pub const FUSE_OVERLAYFS: Program = Program::of("fuse-overlayfs", "fuse-overlayfs");
 /// Unpacks what gzip packed.
@@ -105,14 +97,8 @@ impl Programs {
             return if is_program(path) {
                 Ok(path.clone())
             } else {
-                Err(Failure::new(format!(
-                    "{}, which the site configured, is not a program",
-                    shown(path)
-                ))
-                .hint(format!(
-                    "Ask the site administrator to correct `{} path`",
-                    program.name
-                )))
+                Err(Failure::new(format!("{}, which the site configured, is not a program", shown(path)))
+                    .hint(format!("Ask the site administrator to correct `{} path`", program.name)))
             };
         }
         let directories = self.directories();
@@ -125,17 +111,10 @@ impl Programs {
                 let packages = if program.debian == program.rhel {
                     format!("package {} (Debian, Ubuntu, RHEL, Fedora)", program.debian)
                 } else {
-                    format!(
-                        "package {} (Debian, Ubuntu) or {} (RHEL, Fedora)",
-                        program.debian, program.rhel
-                    )
+                    format!("package {} (Debian, Ubuntu) or {} (RHEL, Fedora)", program.debian, program.rhel)
                 };
-                Failure::new(format!(
-                    "{} was not found in {}",
-                    program.name,
-                    searched.join(":")
-                ))
-                .hint(format!("Install {packages}"))
+                Failure::new(format!("{} was not found in {}", program.name, searched.join(":")))
+                    .hint(format!("Install {packages}"))
             })
     }
 
@@ -231,8 +210,7 @@ impl<'a> Helper<'a> {
     /// Adds arguments.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
@@ -303,16 +281,9 @@ impl<'a> Helper<'a> {
             // Only asked to end or unable to listen: what it makes is thrown away, so it may be stopped hard.
             let _ = child.0.kill();
         }
-        let status = child
-            .0
-            .wait()
-            .doing(|| format!("waiting for {}", self.program.name))?;
+        let status = child.0.wait().doing(|| format!("waiting for {}", self.program.name))?;
         let (output, errors) = heard?;
-        Ok(Ended {
-            output,
-            errors,
-            status,
-        })
+        Ok(Ended { output, errors, status })
     }
 
     fn command(&self) -> io::Result<Command> {
@@ -357,11 +328,7 @@ impl<'a> Helper<'a> {
             .scope(Scope::from_all(KNOWN))?
             .create()?;
         let beside = self.path.parent().map(Path::to_path_buf);
-        let readable = READABLE
-            .iter()
-            .map(PathBuf::from)
-            .chain(beside)
-            .chain(self.reads.iter().cloned());
+        let readable = READABLE.iter().map(PathBuf::from).chain(beside).chain(self.reads.iter().cloned());
         let devices = ["/dev/null", "/dev/urandom", "/dev/random"].map(PathBuf::from);
         let rules = readable
             .map(|path| (path, read))
@@ -369,11 +336,7 @@ impl<'a> Helper<'a> {
             .chain(self.writes.iter().map(|path| (path.clone(), all)));
         for (path, allowed) in rules {
             let Ok(opened) = PathFd::new(&path) else { continue };
-            let allowed = if path.is_dir() {
-                allowed
-            } else {
-                allowed & AccessFs::from_file(KNOWN)
-            };
+            let allowed = if path.is_dir() { allowed } else { allowed & AccessFs::from_file(KNOWN) };
             domain = domain.add_rule(PathBeneath::new(opened, allowed))?;
         }
         if let Some((file, changed)) = self.subject {
@@ -387,9 +350,7 @@ impl<'a> Helper<'a> {
 impl Ended {
     fn failure(&self, name: &str) -> Failure {
         let words = said(&self.errors, &self.output);
-        if ["invalid option", "unrecognized option", "unknown option"]
-            .iter()
-            .any(|hint| words.contains(hint))
+        if ["invalid option", "unrecognized option", "unknown option"].iter().any(|hint| words.contains(hint))
         {
             return Failure::new(format!(
                 "{name} seems too old, it does not know an option that is needed: {words}"
@@ -411,27 +372,16 @@ impl Ended {
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         let lines = self.errors.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        lines
-            .filter(|line| !line.is_empty())
-            .map(|line| shown(OsStr::from_bytes(line)))
-            .collect()
+        lines.filter(|line| !line.is_empty()).map(|line| shown(OsStr::from_bytes(line))).collect()
     }
 }
 
 /// The last words of a program, on one line, from its errors or, if it has none, its output.
 fn said(errors: &[u8], output: &[u8]) -> String {
-    let words = if errors.trim_ascii().is_empty() {
-        output
-    } else {
-        errors
-    };
+    let words = if errors.trim_ascii().is_empty() { output } else { errors };
     let last = &words[words.len().saturating_sub(WORDS_BYTES_SHOWN)..];
     let text = String::from_utf8_lossy(last);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     shown(lines.join("; "))
 }
 
@@ -452,10 +402,7 @@ fn listen(child: &mut Child, interrupts: &Interrupts, mut tick: impl FnMut()) ->
     let listening = || "listening to a helper program".to_string();
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-    for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)]
-        .into_iter()
-        .flatten()
-    {
+    for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
         fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing(listening)?;
     }
     while stdout.is_some() || stderr.is_some() {

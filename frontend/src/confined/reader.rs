@@ -214,11 +214,7 @@ fn filter(image: &File, answer: &File) -> Option<BpfProgram> {
     let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for (call, conditions) in rules {
         // An entry without rules allows the call with any arguments.
-        let rule = if conditions.is_empty() {
-            vec![]
-        } else {
-            vec![SeccompRule::new(conditions).ok()?]
-        };
+        let rule = if conditions.is_empty() { vec![] } else { vec![SeccompRule::new(conditions).ok()?] };
         allowed.insert(call, rule);
     }
     let target = TargetArch::try_from(std::env::consts::ARCH).ok()?;

@@ -16,10 +16,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// # Errors
 /// `from` ends before the part does (`UnexpectedEof`); what reading or writing said.
 pub fn copy(from: &File, part: Window, to: &File, at: u64) -> io::Result<()> {
-    let end = part
-        .offset
-        .checked_add(part.size)
-        .ok_or(io::ErrorKind::InvalidInput)?;
+    let end = part.offset.checked_add(part.size).ok_or(io::ErrorKind::InvalidInput)?;
     at.checked_add(part.size).ok_or(io::ErrorKind::InvalidInput)?;
     if from.metadata()?.len() < end {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -49,10 +46,7 @@ fn next_data(file: &File, position: u64, end: u64) -> io::Result<Option<Window>>
         Err(Errno::EINVAL) => end,
         Err(errno) => return Err(errno.into()),
     };
-    Ok((hole > offset).then_some(Window {
-        offset,
-        size: hole - offset,
-    }))
+    Ok((hole > offset).then_some(Window { offset, size: hole - offset }))
 }
 
 fn seek(file: &File, position: u64, to: Whence) -> Result<u64, Errno> {
@@ -112,16 +106,10 @@ mod tests {
             from.set_len(64 << 20).unwrap();
             from.write_all_at(&[1; 5000], 3000).unwrap();
             from.write_all_at(&[2; 100], 40 << 20).unwrap();
-            let part = Window {
-                offset: 4000,
-                size: 50 << 20,
-            };
+            let part = Window { offset: 4000, size: 50 << 20 };
             to.set_len(100 + part.size).unwrap();
             copy(&from, part, &to, 100).unwrap();
-            assert!(
-                read(&from)[4000..][..50 << 20] == read(&to)[100..],
-                "{there} {here}"
-            );
+            assert!(read(&from)[4000..][..50 << 20] == read(&to)[100..], "{there} {here}");
             assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20, "{there} {here}");
         }
     }
@@ -133,15 +121,6 @@ mod tests {
         for (offset, size) in [(0, 4097), (4097, 0), (u64::MAX, 1), (1, u64::MAX)] {
             copy(&from, Window { offset, size }, &to, 0).unwrap_err();
         }
-        copy(
-            &from,
-            Window {
-                offset: 4096,
-                size: 0,
-            },
-            &to,
-            0,
-        )
-        .unwrap();
+        copy(&from, Window { offset: 4096, size: 0 }, &to, 0).unwrap();
     }
 }

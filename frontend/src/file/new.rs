@@ -45,10 +45,7 @@ impl NewFile {
             (Some(parent), Some(_)) if parent.as_os_str().is_empty() => PathBuf::from("."),
             (Some(parent), Some(_)) => parent.to_owned(),
             _ => {
-                return Err(Failure::new(format!(
-                    "while {}: it is no name for a file",
-                    creating()
-                )));
+                return Err(Failure::new(format!("while {}: it is no name for a file", creating())));
             }
         };
         let (file, name) = match unnamed(&directory, mode) {
@@ -59,12 +56,7 @@ impl NewFile {
             }
             Err(error) => return Err(error).doing(creating),
         };
-        Ok(Self {
-            file,
-            name,
-            target: resolved,
-            directory,
-        })
+        Ok(Self { file, name, target: resolved, directory })
     }
 
     /// The file to write to.
@@ -92,12 +84,7 @@ impl NewFile {
     /// The file could not be written out, the name is taken and is to be kept, or the file to be replaced is being
     /// written to. There is then no new file.
     pub fn publish(self, existing: Existing) -> Outcome<File> {
-        let Self {
-            file,
-            name,
-            target,
-            directory,
-        } = self;
+        let Self { file, name, target, directory } = self;
         file.sync_all().doing(|| format!("writing {}", shown(&target)))?;
         let _unwritten = match existing {
             Existing::Replace => hold(&target)?,
@@ -125,10 +112,7 @@ impl NewFile {
 
 /// Keeps writers from a file that is about to be replaced; nothing where there is none or it cannot be read.
 fn hold(target: &Path) -> Outcome<Option<File>> {
-    let held = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(target);
+    let held = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(target);
     match held {
         Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => {
             lock::shared_whole(&file, target).map_err(|used| used.context("while replacing a file"))?;
@@ -139,26 +123,16 @@ fn hold(target: &Path) -> Outcome<Option<File>> {
 }
 
 fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_TMPFILE)
-        .mode(mode)
-        .open(directory)
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(mode).open(directory)
 }
 
 /// Whether the file system, or an old kernel, has no files without a name.
 fn lacks_unnamed_files(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOSYS)
-    )
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOSYS))
 }
 
 fn named(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
-    hidden()
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)
+    hidden().permissions(Permissions::from_mode(mode)).tempfile_in(directory)
 }
 
 fn hidden() -> tempfile::Builder<'static, 'static> {
@@ -169,13 +143,7 @@ fn hidden() -> tempfile::Builder<'static, 'static> {
 
 fn link(file: &File, path: &Path) -> io::Result<()> {
     let held = format!("/proc/self/fd/{}", file.as_raw_fd());
-    nix::unistd::linkat(
-        AT_FDCWD,
-        held.as_str(),
-        AT_FDCWD,
-        path,
-        AtFlags::AT_SYMLINK_FOLLOW,
-    )?;
+    nix::unistd::linkat(AT_FDCWD, held.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
     Ok(())
 }
 
@@ -198,9 +166,7 @@ mod tests {
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(directory).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// The same file as on a file system that has no files without a name.
@@ -219,11 +185,7 @@ mod tests {
     #[test]
     fn a_file_appears_only_when_it_is_published() {
         let directory = tempdir().unwrap();
-        for (n, target) in ["one", "two"]
-            .map(|name| directory.path().join(name))
-            .into_iter()
-            .enumerate()
-        {
+        for (n, target) in ["one", "two"].map(|name| directory.path().join(name)).into_iter().enumerate() {
             let new = both_ways(&target).into_iter().nth(n).unwrap();
             new.file().write_all(b"whole").unwrap();
             assert!(!target.exists());
@@ -247,10 +209,7 @@ mod tests {
         for new in both_ways(&target) {
             std::fs::write(&target, "old").unwrap();
             let refused = new.publish(Existing::Keep).unwrap_err();
-            assert_eq!(
-                refused.to_string(),
-                format!("{} already exists", target.display())
-            );
+            assert_eq!(refused.to_string(), format!("{} already exists", target.display()));
             assert_eq!(std::fs::read(&target).unwrap(), b"old");
         }
         for new in both_ways(&target) {
@@ -269,10 +228,7 @@ mod tests {
         std::fs::write(&target, "old").unwrap();
         let writer = OpenOptions::new().read(true).write(true).open(&target).unwrap();
         lock::take(&writer, &target, Window { offset: 1, size: 2 }, Access::ReadWrite).unwrap();
-        NewFile::beside(&target, 0o644)
-            .unwrap()
-            .publish(Existing::Replace)
-            .unwrap_err();
+        NewFile::beside(&target, 0o644).unwrap().publish(Existing::Replace).unwrap_err();
         assert_eq!(std::fs::read(&target).unwrap(), b"old");
     }
 
@@ -292,12 +248,9 @@ mod tests {
     #[test]
     fn what_can_be_no_name_of_a_file_is_refused() {
         let directory = tempdir().unwrap();
-        for target in [
-            Path::new("/"),
-            Path::new(""),
-            &directory.path().join("missing/x"),
-            Path::new("/proc/x"),
-        ] {
+        for target in
+            [Path::new("/"), Path::new(""), &directory.path().join("missing/x"), Path::new("/proc/x")]
+        {
             NewFile::beside(target, 0o644).unwrap_err();
         }
     }

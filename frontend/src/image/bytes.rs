@@ -81,11 +81,9 @@ impl Bytes for FileBytes<'_> {
         if end > self.length {
             return Err(Defect::CutShort);
         }
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|error| match error.raw_os_error() {
-                Some(number) => Defect::Unreadable(number),
-                None => Defect::CutShort,
-            })
+        self.file.read_exact_at(buffer, offset).map_err(|error| match error.raw_os_error() {
+            Some(number) => Defect::Unreadable(number),
+            None => Defect::CutShort,
+        })
     }
 }

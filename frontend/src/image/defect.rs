@@ -60,10 +60,7 @@ impl fmt::Display for Defect {
                 write!(f, "reading failed: {}", std::io::Error::from_raw_os_error(number))
             }
             Self::SquashfsVersion(major, minor) => {
-                write!(
-                    f,
-                    "corrupted image: squashfs version {major}.{minor}, only 4.0 can be used"
-                )
+                write!(f, "corrupted image: squashfs version {major}.{minor}, only 4.0 can be used")
             }
             Self::SquashfsCompression(value) => {
                 write!(f, "corrupted image: unknown compression algorithm value {value}")
@@ -77,26 +74,17 @@ impl fmt::Display for Defect {
                 f.write_str("file is not a valid ext3 image: it has no journal, as ext2 has none")
             }
             Self::ExtIncompatible(bits) | Self::ExtReadOnlyCompatible(bits) => {
-                write!(
-                    f,
-                    "file is not a valid ext3 image: it has ext4 features ({bits:#x})"
-                )
+                write!(f, "file is not a valid ext3 image: it has ext4 features ({bits:#x})")
             }
             Self::ExtBlockSize(log) => {
-                write!(
-                    f,
-                    "file is not a valid ext3 image: impossible block size (1024 << {log})"
-                )
+                write!(f, "file is not a valid ext3 image: impossible block size (1024 << {log})")
             }
             Self::ExtLength(said, present) => write!(
                 f,
                 "file is not a valid ext3 image: it has {said} bytes, but only {present} are there (incomplete copy?)"
             ),
             Self::PartitionContent(id) => {
-                write!(
-                    f,
-                    "SIF object {id} does not hold the file system that its descriptor names"
-                )
+                write!(f, "SIF object {id} does not hold the file system that its descriptor names")
             }
             Self::NotSif => f.write_str("it is not a SIF file"),
             Self::SifVersion => f.write_str("incompatible SIF version, only 01 can be used"),
@@ -110,10 +98,7 @@ impl fmt::Display for Defect {
                 )
             }
             Self::SifObjectId(slot) => {
-                write!(
-                    f,
-                    "corrupted SIF: the object in slot {slot} has an id that is zero or not its own"
-                )
+                write!(f, "corrupted SIF: the object in slot {slot} has an id that is zero or not its own")
             }
             Self::SifObjectsOverlap(a, b) => write!(f, "corrupted SIF: objects {a} and {b} share bytes"),
             Self::SifDigest(id) => write!(f, "corrupted SIF: object {id} has no valid digest"),

@@ -19,10 +19,7 @@ pub fn detect(bytes: &impl Bytes) -> Result<Format, Defect> {
         return native::inspect(bytes, table);
     }
     let offset = launch_line_bytes(bytes)?;
-    let window = Window {
-        offset,
-        size: bytes.length() - offset,
-    };
+    let window = Window { offset, size: bytes.length() - offset };
     if let Some(squashfs) = squashfs::probe(bytes, window)? {
         return Ok(Format::Squashfs(squashfs));
     }
@@ -42,13 +39,8 @@ fn launch_line_bytes(bytes: &impl Bytes) -> Result<u64, Defect> {
     if !start.starts_with(b"#!") {
         return Ok(0);
     }
-    let line_end = start
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(start.len());
-    let found = start[..line_end]
-        .windows(LAUNCHER.len())
-        .position(|window| window == LAUNCHER);
+    let line_end = start.iter().position(|byte| *byte == b'\n').unwrap_or(start.len());
+    let found = start[..line_end].windows(LAUNCHER.len()).position(|window| window == LAUNCHER);
     let offset = found.map_or(0, |at| at as u64 + LAUNCHER.len() as u64 + 1);
     Ok(if offset > bytes.length() { 0 } else { offset })
 }

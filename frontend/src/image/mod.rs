@@ -186,10 +186,7 @@ impl SifImage {
     #[must_use]
     pub fn encrypted(&self) -> bool {
         self.primary.is_some_and(|primary| {
-            matches!(
-                primary.content,
-                RootContent::EncryptedLuks | RootContent::EncryptedGocryptfs
-            )
+            matches!(primary.content, RootContent::EncryptedLuks | RootContent::EncryptedGocryptfs)
         })
     }
 
@@ -203,14 +200,10 @@ impl SifImage {
 
     /// Every part of the file that may be mounted.
     pub(crate) fn windows(&self) -> impl Iterator<Item = Window> {
-        let embedded = self
-            .overlays
-            .iter()
-            .chain(&self.data)
-            .map(|partition| match partition.content {
-                EmbeddedContent::Squashfs(squashfs) => squashfs.window,
-                EmbeddedContent::Ext3(ext3) => ext3.window,
-            });
+        let embedded = self.overlays.iter().chain(&self.data).map(|partition| match partition.content {
+            EmbeddedContent::Squashfs(squashfs) => squashfs.window,
+            EmbeddedContent::Ext3(ext3) => ext3.window,
+        });
         let root = self.primary.iter().flat_map(|primary| match primary.content {
             RootContent::Squashfs(squashfs) => vec![primary.window, squashfs.window],
             RootContent::Ext3(ext3) => vec![primary.window, ext3.window],

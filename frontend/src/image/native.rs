@@ -11,11 +11,7 @@ use crate::sif::{Arch, DataType, Descriptor, Extra, FsType, PartitionType, Table
 /// # Errors
 /// The primary partition does not hold what its descriptor names, or cannot be read.
 pub(super) fn inspect(bytes: &impl Bytes, table: Table) -> Result<Format, Defect> {
-    if table
-        .descriptors
-        .iter()
-        .any(|object| object.data_type == DataType::OciRootIndex)
-    {
+    if table.descriptors.iter().any(|object| object.data_type == DataType::OciRootIndex) {
         return Ok(Format::OciSif);
     }
     let primary = match table.primary() {
@@ -27,14 +23,7 @@ pub(super) fn inspect(bytes: &impl Bytes, table: Table) -> Result<Format, Defect
     let data = embedded(bytes, &table, PartitionType::Data, None)?;
     let arch = primary.map_or(table.header.arch, |primary| primary.arch);
     let signed = table.signed();
-    Ok(Format::Sif(Box::new(SifImage {
-        primary,
-        overlays,
-        data,
-        signed,
-        arch,
-        table,
-    })))
+    Ok(Format::Sif(Box::new(SifImage { primary, overlays, data, signed, arch, table })))
 }
 
 fn root(bytes: &impl Bytes, object: &Descriptor, fs: FsType, arch: Arch) -> Result<RootPartition, Defect> {
@@ -47,12 +36,7 @@ fn root(bytes: &impl Bytes, object: &Descriptor, fs: FsType, arch: Arch) -> Resu
         FsType::EncryptedGocryptfs => RootContent::EncryptedGocryptfs,
         other => RootContent::Other(other),
     };
-    Ok(RootPartition {
-        id: object.id,
-        content,
-        window,
-        arch,
-    })
+    Ok(RootPartition { id: object.id, content, window, arch })
 }
 
 /// The partitions of one type, of one group if one is given, that hold a valid squashfs or ext3. Others are left
@@ -65,10 +49,7 @@ fn embedded(
 ) -> Result<Vec<EmbeddedPartition>, Defect> {
     let mut found = Vec::new();
     for object in &table.descriptors {
-        let Extra::Partition {
-            fs, partition_type, ..
-        } = object.extra
-        else {
+        let Extra::Partition { fs, partition_type, .. } = object.extra else {
             continue;
         };
         if partition_type != wanted || (group.is_some() && object.group != group) {
@@ -82,10 +63,7 @@ fn embedded(
             _ => Ok(None),
         };
         match content {
-            Ok(Some(content)) => found.push(EmbeddedPartition {
-                id: object.id,
-                content,
-            }),
+            Ok(Some(content)) => found.push(EmbeddedPartition { id: object.id, content }),
             Err(defect @ Defect::Unreadable(_)) => return Err(defect),
             Ok(None) | Err(_) => {}
         }

@@ -40,11 +40,9 @@ pub fn open_writable_if_permitted(path: &Path) -> Outcome<Image> {
             let file = open_file(&path, Access::ReadOnly).map_err(|refused| refused.describe(&path))?;
             recognise(path, file, Access::ReadOnly)
         }
-        opened => recognise(
-            path.clone(),
-            opened.map_err(|refused| refused.describe(&path))?,
-            Access::ReadWrite,
-        ),
+        opened => {
+            recognise(path.clone(), opened.map_err(|refused| refused.describe(&path))?, Access::ReadWrite)
+        }
     }
 }
 
@@ -55,14 +53,9 @@ pub fn open_writable_if_permitted(path: &Path) -> Outcome<Image> {
 pub fn open_regular(path: &Path, access: Access) -> Outcome<(PathBuf, File)> {
     let path = resolve(path)?;
     let file = open_file(&path, access).map_err(|refused| refused.describe(&path))?;
-    let kind = file
-        .metadata()
-        .map_err(|error| Refused::from(error).describe(&path))?;
+    let kind = file.metadata().map_err(|error| Refused::from(error).describe(&path))?;
     if kind.is_dir() {
-        return Err(Failure::new(format!(
-            "{} is a directory, not a file",
-            shown(&path)
-        )));
+        return Err(Failure::new(format!("{} is a directory, not a file", shown(&path))));
     }
     Ok((path, file))
 }
@@ -73,31 +66,20 @@ pub fn open_regular(path: &Path, access: Access) -> Outcome<(PathBuf, File)> {
 /// The content is of no known format, is damaged, or could not be read.
 pub fn inspect(file: &File, path: &Path) -> Outcome<Format> {
     let opening = || format!("while opening image file {}", shown(path));
-    let length = file
-        .metadata()
-        .map_err(|error| Failure::new(error.to_string()).context(opening()))?
-        .len();
+    let length = file.metadata().map_err(|error| Failure::new(error.to_string()).context(opening()))?.len();
     if length < IMAGE_BYTES_MIN {
         let why = if length == 0 {
             "the file is empty".into()
         } else {
             format!("the file has only {length} bytes")
         };
-        return Err(Failure::new(format!(
-            "{}: {}: {why}",
-            opening(),
-            Defect::Unrecognised
-        )));
+        return Err(Failure::new(format!("{}: {}: {why}", opening(), Defect::Unrecognised)));
     }
     let answer = reader::read(file, length, |bytes| detect(bytes))
         .map_err(|unanswered| Failure::new(format!("{}: {unanswered}", opening())))?;
     let format = answer.map_err(|defect| Failure::new(format!("{}: {defect}", opening())))?;
     if !within(&format, length) {
-        return Err(Failure::new(format!(
-            "{}: {}",
-            opening(),
-            reader::Unanswered::Nonsense
-        )));
+        return Err(Failure::new(format!("{}: {}", opening(), reader::Unanswered::Nonsense)));
     }
     if let Format::Sif(sif) = &format {
         crate::sif::warn_of_counters(&sif.table, path);
@@ -135,33 +117,16 @@ fn resolve(path: &Path) -> Outcome<PathBuf> {
 }
 
 fn recognise(path: PathBuf, file: File, access: Access) -> Outcome<Image> {
-    let kind = file
-        .metadata()
-        .map_err(|error| Refused::from(error).describe(&path))?;
+    let kind = file.metadata().map_err(|error| Refused::from(error).describe(&path))?;
     if kind.is_dir() {
-        return Ok(Image {
-            path,
-            file,
-            access,
-            format: Format::Sandbox,
-        });
+        return Ok(Image { path, file, access, format: Format::Sandbox });
     }
     let format = inspect(&file, &path)?;
     if matches!(format, Format::Squashfs(_)) && access == Access::ReadWrite {
         let file = reopen(&file, OFlag::O_RDONLY).map_err(|refused| refused.describe(&path))?;
-        return Ok(Image {
-            path,
-            file,
-            access: Access::ReadOnly,
-            format,
-        });
+        return Ok(Image { path, file, access: Access::ReadOnly, format });
     }
-    Ok(Image {
-        path,
-        file,
-        access,
-        format,
-    })
+    Ok(Image { path, file, access, format })
 }
 
 /// Why a path was not opened.
@@ -191,22 +156,21 @@ impl Refused {
     fn describe(self, path: &Path) -> Failure {
         let path = shown(path);
         match self {
-            Self::NotReadable => Failure::new(format!(
-                "{path} is not readable by the current user, check permissions"
-            )),
-            Self::NotWritable => Failure::new(format!(
-                "could not use {path} for writing, you don't have write permissions"
-            )),
+            Self::NotReadable => {
+                Failure::new(format!("{path} is not readable by the current user, check permissions"))
+            }
+            Self::NotWritable => {
+                Failure::new(format!("could not use {path} for writing, you don't have write permissions"))
+            }
             Self::NotAnImage(kind) => Failure::new(format!(
                 "while opening image file {path}: {}: it is a {}, not a regular file or directory",
                 Defect::Unrecognised,
                 name_of(kind)
             )),
             Self::Failed(error) => match error.raw_os_error() {
-                Some(number) => Failure::new(format!(
-                    "could not open image {path}: {}",
-                    Errno::from_raw(number).desc()
-                )),
+                Some(number) => {
+                    Failure::new(format!("could not open image {path}: {}", Errno::from_raw(number).desc()))
+                }
                 None => Failure::new(format!("could not open image {path}: {error}")),
             },
         }
@@ -257,10 +221,7 @@ fn open_file(path: &Path, access: Access) -> Result<File, Refused> {
 
 /// A read-only file system, an immutable file, a program that is running.
 fn is_not_writable(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EROFS | libc::EPERM | libc::ETXTBSY)
-    )
+    matches!(error.raw_os_error(), Some(libc::EROFS | libc::EPERM | libc::ETXTBSY))
 }
 
 fn check_directory_writable(directory: &File) -> Result<(), Refused> {
@@ -286,11 +247,7 @@ fn link_to(held: &File) -> PathBuf {
 /// Whether every part of the file that an answer names is inside the file.
 fn within(format: &Format, length: u64) -> bool {
     let inside = |window: Window| {
-        window.size > 0
-            && window
-                .offset
-                .checked_add(window.size)
-                .is_some_and(|end| end <= length)
+        window.size > 0 && window.offset.checked_add(window.size).is_some_and(|end| end <= length)
     };
     match format {
         Format::Sandbox => false,

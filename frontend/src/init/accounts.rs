@@ -25,17 +25,11 @@ pub(super) struct Originals {
 impl Originals {
     /// Takes over the descriptors the starter left; call it once.
     pub(super) fn adopt() -> Self {
-        let adopt = |file: AccountFile| {
-            descriptors::adopt(ACCOUNT_FD_FIRST + file as i32)
-                .ok()
-                .map(File::from)
-        };
+        let adopt =
+            |file: AccountFile| descriptors::adopt(ACCOUNT_FD_FIRST + file as i32).ok().map(File::from);
         // The image's host name is of no interest, its descriptor must still not reach the program.
         drop(adopt(AccountFile::Hostname));
-        Self {
-            passwd: adopt(AccountFile::Passwd),
-            group: adopt(AccountFile::Group),
-        }
+        Self { passwd: adopt(AccountFile::Passwd), group: adopt(AccountFile::Group) }
     }
 }
 
@@ -70,11 +64,7 @@ fn write_merged(file: AccountFile, original: Option<&File>, merge: impl FnOnce(&
 /// Writes an empty file; one that holds something is left as it is.
 fn fill_in(place: &str, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(place)?;
-    if file.metadata()?.len() == 0 {
-        file.write_all(text)
-    } else {
-        Ok(())
-    }
+    if file.metadata()?.len() == 0 { file.write_all(text) } else { Ok(()) }
 }
 
 fn warn(place: &str, result: io::Result<()>) {
@@ -136,13 +126,8 @@ fn merged_group(original: &[u8], account: &Account) -> Vec<u8> {
         merged.push(b'\n');
     }
     for (name, gid) in &account.groups {
-        let line = [
-            &field(name),
-            b"x".as_slice(),
-            gid.to_string().as_bytes(),
-            &field(&account.name),
-        ]
-        .join(&b':');
+        let line =
+            [&field(name), b"x".as_slice(), gid.to_string().as_bytes(), &field(&account.name)].join(&b':');
         if !lines(original).any(|present| present == line) {
             merged.extend(line);
             merged.push(b'\n');
@@ -153,16 +138,12 @@ fn merged_group(original: &[u8], account: &Account) -> Vec<u8> {
 
 /// Lines without their ends; the last one may lack it.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split_inclusive(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 /// A field cannot hold what separates fields and lines.
 fn field(text: &[u8]) -> Vec<u8> {
-    text.iter()
-        .copied()
-        .filter(|byte| !matches!(byte, b':' | b'\n' | 0))
-        .collect()
+    text.iter().copied().filter(|byte| !matches!(byte, b':' | b'\n' | 0)).collect()
 }
 
 fn number(text: &[u8]) -> Option<u32> {
@@ -229,10 +210,7 @@ mod tests {
     #[test]
     fn lines_that_are_no_accounts_are_kept_as_they_are() {
         let odd = "# comment\n+::::::\nshort:x:1000\n\n";
-        assert_eq!(
-            passwd(odd),
-            format!("{odd}ann:x:1000:100:Ann Example:/home/ann:/bin/zsh\n")
-        );
+        assert_eq!(passwd(odd), format!("{odd}ann:x:1000:100:Ann Example:/home/ann:/bin/zsh\n"));
     }
 
     #[test]
@@ -244,10 +222,7 @@ mod tests {
     #[test]
     fn a_group_line_that_is_there_already_is_not_repeated() {
         assert_eq!(group("lab:x:2000:ann\n"), "lab:x:2000:ann\nusers:x:100:ann\n");
-        assert_eq!(
-            group("users:x:100:\n"),
-            "users:x:100:\nusers:x:100:ann\nlab:x:2000:ann\n"
-        );
+        assert_eq!(group("users:x:100:\n"), "users:x:100:\nusers:x:100:ann\nlab:x:2000:ann\n");
     }
 
     #[test]

@@ -44,10 +44,7 @@ fn run(arguments: &[Text], environment: &mut Environment) -> Result<Vec<Text>, E
         message::info("No runscript found in container, executing /bin/sh");
         return Ok(command(&[SHELL], arguments));
     }
-    message::say(
-        Level::Error,
-        "No runscript and no /bin/sh executable found in container, aborting",
-    );
+    message::say(Level::Error, "No runscript and no /bin/sh executable found in container, aborting");
     Err(Ending::Status(1))
 }
 
@@ -67,11 +64,7 @@ fn without_shell(
         Err(Stop::Foreign(_)) => return Ok(None),
         result => {
             shell.print_all();
-            let status = if let Err(Stop::Exit(status)) = result {
-                status
-            } else {
-                shell.status()
-            };
+            let status = if let Err(Stop::Exit(status)) = result { status } else { shell.status() };
             return Err(Ending::Status(status));
         }
     };
@@ -114,24 +107,17 @@ fn test(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Endi
 
 /// The script of the app the user chose, or the app's name when it has none; nothing when no app was chosen.
 fn app_script(environment: &Environment, script: &str) -> Option<Result<Text, Text>> {
-    let app = environment
-        .get("SINGULARITY_APPNAME")
-        .filter(|app| !app.is_empty())?;
+    let app = environment.get("SINGULARITY_APPNAME").filter(|app| !app.is_empty())?;
     let path = [b"/scif/apps/", app, b"/scif/", script.as_bytes()].concat();
     let executable = std::str::from_utf8(&path).is_ok_and(is_executable);
     Some(if executable { Ok(path) } else { Err(app.to_vec()) })
 }
 
 fn no(what: &str, app: &[u8]) -> Ending {
-    message::say(
-        Level::Error,
-        &format!("{what}: {}", message::shown(OsStr::from_bytes(app))),
-    );
+    message::say(Level::Error, &format!("{what}: {}", message::shown(OsStr::from_bytes(app))));
     Ending::Status(1)
 }
 
 fn with(program: Text, arguments: &[Text]) -> Vec<Text> {
-    std::iter::once(program)
-        .chain(arguments.iter().cloned())
-        .collect()
+    std::iter::once(program).chain(arguments.iter().cloned()).collect()
 }

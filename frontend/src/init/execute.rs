@@ -38,13 +38,8 @@ impl Program {
     /// # Errors
     /// When there is no such program, in the incumbents' words.
     pub(super) fn find(arguments: Vec<Text>, environment: &Environment) -> Outcome<Self> {
-        let name = arguments
-            .first()
-            .ok_or_else(|| Failure::new("no command to execute"))?;
-        let path = locate(
-            OsStr::from_bytes(name),
-            environment.get("PATH").unwrap_or_default(),
-        )?;
+        let name = arguments.first().ok_or_else(|| Failure::new("no command to execute"))?;
+        let path = locate(OsStr::from_bytes(name), environment.get("PATH").unwrap_or_default())?;
         Ok(Self { path, arguments })
     }
 
@@ -68,10 +63,7 @@ impl Program {
 
 fn execute(path: &Path, arguments: &[Text], variables: &[CString]) -> Result<Infallible, Errno> {
     let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
-    let arguments = arguments
-        .iter()
-        .map(|argument| c_string(argument))
-        .collect::<Result<Vec<_>, _>>()?;
+    let arguments = arguments.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>()?;
     execve(&c_string(path.as_os_str().as_bytes())?, &arguments, variables)
 }
 
@@ -79,10 +71,7 @@ fn execute(path: &Path, arguments: &[Text], variables: &[CString]) -> Result<Inf
 fn failure(path: &Path, error: Errno) -> Failure {
     let interpreter = machine::interpreter(path);
     if let (Errno::ENOEXEC, Some(target)) = (error, foreign_machine(path, interpreter.as_deref())) {
-        return Failure::new(format!(
-            "image targets '{target}', cannot run on '{}'",
-            machine::HERE
-        ));
+        return Failure::new(format!("image targets '{target}', cannot run on '{}'", machine::HERE));
     }
     let why = match error {
         Errno::ENOENT => "a shared library is likely missing in the image".to_owned(),
@@ -90,10 +79,9 @@ fn failure(path: &Path, error: Errno) -> Failure {
     };
     let failure = Failure::new(format!("exec {} failed: {why}", shown(path)));
     match interpreter.filter(|interpreter| error == Errno::ENOENT && !interpreter.exists()) {
-        Some(missing) => failure.hint(format!(
-            "it is a script for {}, which the image does not have",
-            shown(missing)
-        )),
+        Some(missing) => {
+            failure.hint(format!("it is a script for {}, which the image does not have", shown(missing)))
+        }
         None => failure,
     }
 }
@@ -101,15 +89,10 @@ fn failure(path: &Path, error: Errno) -> Failure {
 /// The machine that the program, its interpreter or the image's shell is for, where that is another one.
 fn foreign_machine(path: &Path, interpreter: Option<&Path>) -> Option<&'static str> {
     let executables = [Some(path), interpreter, Some(Path::new(SHELL))];
-    executables
-        .into_iter()
-        .flatten()
-        .find_map(|path| match machine::of_file(path) {
-            Kind::Elf(target) if target != Some(machine::HERE) => {
-                Some(target.unwrap_or("unknown architecture"))
-            }
-            _ => None,
-        })
+    executables.into_iter().flatten().find_map(|path| match machine::of_file(path) {
+        Kind::Elf(target) if target != Some(machine::HERE) => Some(target.unwrap_or("unknown architecture")),
+        _ => None,
+    })
 }
 
 fn locate(name: &OsStr, search: &[u8]) -> Outcome<PathBuf> {
@@ -124,12 +107,7 @@ fn locate(name: &OsStr, search: &[u8]) -> Outcome<PathBuf> {
     directories
         .filter(|_| !name.is_empty() && !search.is_empty())
         .map(|directory| {
-            Path::new(OsStr::from_bytes(if directory.is_empty() {
-                b"."
-            } else {
-                directory
-            }))
-            .join(name)
+            Path::new(OsStr::from_bytes(if directory.is_empty() { b"." } else { directory })).join(name)
         })
         .find(|path| judge(path).is_ok())
         .ok_or_else(|| Failure::new(format!("\"{}\": executable file not found in $PATH", shown(name))))
@@ -171,17 +149,10 @@ pub(super) fn is_executable(path: &str) -> bool {
 /// An error of the kernel in the incumbents' words, which begin in lower case.
 pub(super) fn reason(error: Errno) -> String {
     let mut characters = error.desc().chars();
-    characters
-        .next()
-        .map(|first| first.to_lowercase().chain(characters).collect())
-        .unwrap_or_default()
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// A command line from text.
 pub(super) fn command(words: &[&str], arguments: &[Text]) -> Vec<Text> {
-    words
-        .iter()
-        .map(|word| OsString::from(word).into_vec())
-        .chain(arguments.iter().cloned())
-        .collect()
+    words.iter().map(|word| OsString::from(word).into_vec()).chain(arguments.iter().cloned()).collect()
 }

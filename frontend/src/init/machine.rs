@@ -63,11 +63,7 @@ fn of_header(header: &[u8]) -> Kind {
         return Kind::Other;
     }
     let little = order == 1;
-    let number = if little {
-        u16::from_le_bytes([low, high])
-    } else {
-        u16::from_be_bytes([low, high])
-    };
+    let number = if little { u16::from_le_bytes([low, high]) } else { u16::from_be_bytes([low, high]) };
     // Numbers from elf.h, names from Go's GOARCH.
     Kind::Elf(match (number, class, little) {
         (3, _, _) => Some("386"),
@@ -114,10 +110,7 @@ mod tests {
 
     #[test]
     fn the_first_line_of_a_script_names_its_interpreter() {
-        assert_eq!(
-            interpreter_in(b"#! /usr/bin/env python3\nx"),
-            Some("/usr/bin/env".into())
-        );
+        assert_eq!(interpreter_in(b"#! /usr/bin/env python3\nx"), Some("/usr/bin/env".into()));
         assert_eq!(interpreter_in(b"#!/bin/sh"), Some("/bin/sh".into()));
         assert_eq!(interpreter_in(b"#!\n/bin/sh"), None);
         assert_eq!(interpreter_in(b"echo"), None);

@@ -25,13 +25,10 @@ const KILLED_BASE: i32 = 128;
 pub(super) fn run(process: &OsStr) -> Result<Infallible, Ending> {
     let _ = signal::set_disposition(libc::SIGCHLD, Disposition::Default);
     let _ = signal::set_blocked(&signal::ALL);
-    let number: Option<i32> = process
-        .to_str()
-        .and_then(|number| number.parse().ok())
-        .filter(|number| *number > 1);
-    let container = number
-        .map(Pid::from_raw)
-        .ok_or_else(|| Failure::new("the monitor needs a process id"))?;
+    let number: Option<i32> =
+        process.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 1);
+    let container =
+        number.map(Pid::from_raw).ok_or_else(|| Failure::new("the monitor needs a process id"))?;
     loop {
         match children::look_at(container).doing(|| format!("waiting for process {container}"))? {
             Some(Fate::Exited(status)) => return Err(Ending::Status(status)),

@@ -76,10 +76,5 @@ fn rename_arguments(name: &CStr) -> Option<()> {
         return None;
     }
     text.resize(length, 0);
-    File::options()
-        .write(true)
-        .open("/proc/self/mem")
-        .ok()?
-        .write_all_at(&text, address)
-        .ok()
+    File::options().write(true).open("/proc/self/mem").ok()?.write_all_at(&text, address).ok()
 }

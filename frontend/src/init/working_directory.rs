@@ -17,21 +17,13 @@ pub(super) fn enter(payload: &Payload) -> Outcome<Text> {
     let wanted = &payload.working_directory;
     if let Some(directory) = &wanted.required {
         let failed = |error: Errno| {
-            Failure::new(format!(
-                "failed to set working directory: {}",
-                refusal(directory, error)
-            ))
+            Failure::new(format!("failed to set working directory: {}", refusal(directory, error)))
         };
         go(directory).map_err(failed)?;
         return Ok(directory.clone());
     }
     let mut first_refusal = None;
-    for directory in wanted
-        .candidates
-        .iter()
-        .map(Vec::as_slice)
-        .chain([b"/".as_slice()])
-    {
+    for directory in wanted.candidates.iter().map(Vec::as_slice).chain([b"/".as_slice()]) {
         match go(directory) {
             Ok(()) => {
                 if let (Some(refusal), Dialect::Apptainer) = (first_refusal, payload.dialect) {
@@ -47,9 +39,7 @@ pub(super) fn enter(payload: &Payload) -> Outcome<Text> {
             }
         }
     }
-    Err(Failure::new(
-        "failed to set working directory: the container's root cannot be entered",
-    ))
+    Err(Failure::new("failed to set working directory: the container's root cannot be entered"))
 }
 
 fn go(directory: &[u8]) -> Result<(), Errno> {

@@ -72,17 +72,8 @@ fn bind(text: &OsStr, more: &[&OsStr]) -> Outcome<BindRequest> {
         _ => source.as_os_str().to_owned(),
     };
     let destination = container_path(&destination, "--bind")?;
-    let mut request = BindRequest {
-        source,
-        destination,
-        read_only: false,
-        in_image: None,
-    };
-    for option in rest
-        .get(1)
-        .map(|option| OsStr::from_bytes(option))
-        .into_iter()
-        .chain(more.iter().copied())
+    let mut request = BindRequest { source, destination, read_only: false, in_image: None };
+    for option in rest.get(1).map(|option| OsStr::from_bytes(option)).into_iter().chain(more.iter().copied())
     {
         set_option(&mut request, option).map_err(|failure| failure.context(whole()))?;
     }
@@ -116,18 +107,13 @@ fn set_option(request: &mut BindRequest, option: &OsStr) -> Outcome<()> {
             request.in_image.get_or_insert_default().path = Some(path);
         }
         (b"id", Some(number)) => {
-            let number = std::str::from_utf8(number)
-                .ok()
-                .and_then(|text| text.parse().ok());
+            let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
             let number = number.filter(|id| *id > 0);
             request.in_image.get_or_insert_default().id =
                 Some(number.ok_or_else(|| Failure::new("id= takes the number of an object"))?);
         }
         _ => {
-            return Err(Failure::new(format!(
-                "{} is not a valid bind option",
-                shown(option)
-            )));
+            return Err(Failure::new(format!("{} is not a valid bind option", shown(option))));
         }
     }
     Ok(())
@@ -143,12 +129,8 @@ fn key_and_value(option: &OsStr) -> (&[u8], Option<&[u8]>) {
 
 /// `type=bind,source=/src,destination=/dst[,ro]`
 fn mount(text: &OsStr) -> Outcome<BindRequest> {
-    let failure = |why: &str| {
-        Failure::new(format!(
-            "while parsing mount specification {}: {why}",
-            shown(text)
-        ))
-    };
+    let failure =
+        |why: &str| Failure::new(format!("while parsing mount specification {}: {why}", shown(text)));
     let (mut kind, mut source, mut destination, mut options) = (None, None, None, Vec::new());
     let fields = crate::cli::given::items(text);
     for field in &fields {
@@ -162,9 +144,7 @@ fn mount(text: &OsStr) -> Outcome<BindRequest> {
     if kind != Some(b"bind") {
         return Err(failure("the mount type must be bind: write type=bind"));
     }
-    let source = source
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| failure("source= is missing"))?;
+    let source = source.filter(|value| !value.is_empty()).ok_or_else(|| failure("source= is missing"))?;
     let destination = destination.ok_or_else(|| failure("destination= is missing"))?;
     let mut request = BindRequest {
         source: absolute(OsStr::from_bytes(source))?,
@@ -183,9 +163,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> BindRequest {
-        parse(&crate::cli::given::items(OsStr::new(text)), &[])
-            .unwrap()
-            .remove(0)
+        parse(&crate::cli::given::items(OsStr::new(text)), &[]).unwrap().remove(0)
     }
 
     #[test]
@@ -209,12 +187,9 @@ mod tests {
         let text = "type=bind,\"source=/a,b\",dst=/c,readonly";
         let mount = mount(OsStr::new(text)).unwrap();
         assert_eq!((mount.source, mount.read_only), (PathBuf::from("/a,b"), true));
-        for bad in [
-            "source=/a,dst=/b",
-            "type=tmpfs,source=/a,dst=/b",
-            "type=bind,dst=/b",
-            "type=bind,source=/a",
-        ] {
+        for bad in
+            ["source=/a,dst=/b", "type=tmpfs,source=/a,dst=/b", "type=bind,dst=/b", "type=bind,source=/a"]
+        {
             assert!(self::mount(OsStr::new(bad)).is_err(), "{bad}");
         }
     }

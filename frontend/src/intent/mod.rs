@@ -116,17 +116,8 @@ pub struct NoMount {
 }
 
 /// The names that `--no-mount` knows beside destinations of site binds.
-const NO_MOUNT_NAMES: [&str; 9] = [
-    "proc",
-    "sys",
-    "dev",
-    "devpts",
-    "home",
-    "tmp",
-    "hostfs",
-    "cwd",
-    "bind-paths",
-];
+const NO_MOUNT_NAMES: [&str; 9] =
+    ["proc", "sys", "dev", "devpts", "home", "tmp", "hostfs", "cwd", "bind-paths"];
 
 impl NoMount {
     fn new(names: &[OsString]) -> Self {
@@ -138,9 +129,7 @@ impl NoMount {
             }
             known
         };
-        Self {
-            names: names.iter().filter(known).cloned().collect(),
-        }
+        Self { names: names.iter().filter(known).cloned().collect() }
     }
 
     /// Whether a kind of mount, or the site bind with this destination, is left out.
@@ -168,11 +157,7 @@ impl Intent {
         let environment_files = variables::read_files(given.all("env-file"))?;
         let hostname = given.last("hostname").map(hostname).transpose()?;
         Ok(Self {
-            overlays: given
-                .all("overlay")
-                .iter()
-                .map(|text| overlay(text))
-                .collect::<Outcome<_>>()?,
+            overlays: given.all("overlay").iter().map(|text| overlay(text)).collect::<Outcome<_>>()?,
             writable: given.is_on("writable"),
             writable_tmpfs: given.is_on("writable-tmpfs") && !given.is_on("writable"),
             binds: binds::parse(given.all("bind"), given.all("mount"))?,
@@ -232,10 +217,8 @@ fn check_combinations(given: &Given, dialect: Dialect) -> Outcome<()> {
             Dialect::Singularity => "you could not use",
             Dialect::Apptainer => "cannot use",
         };
-        return Err(
-            Failure::new(format!("{subject} --overlay in conjunction with --writable"))
-                .hint("--writable writes into the image itself; leave it out to write into the overlay"),
-        );
+        return Err(Failure::new(format!("{subject} --overlay in conjunction with --writable"))
+            .hint("--writable writes into the image itself; leave it out to write into the overlay"));
     }
     if given.is_on("writable") && given.is_on("writable-tmpfs") {
         message::warning("Disabling --writable-tmpfs flag, mutually exclusive with --writable");
@@ -250,25 +233,13 @@ fn check_combinations(given: &Given, dialect: Dialect) -> Outcome<()> {
 fn overlay(text: &OsStr) -> Outcome<OverlayRequest> {
     let bytes = text.as_bytes();
     let Some(colon) = bytes.iter().rposition(|byte| *byte == b':') else {
-        return Ok(OverlayRequest {
-            path: absolute(text)?,
-            read_only: false,
-        });
+        return Ok(OverlayRequest { path: absolute(text)?, read_only: false });
     };
     let (path, option) = (OsStr::from_bytes(&bytes[..colon]), &bytes[colon + 1..]);
     match option {
-        b"ro" => Ok(OverlayRequest {
-            path: absolute(path)?,
-            read_only: true,
-        }),
-        b"rw" | b"" => Ok(OverlayRequest {
-            path: absolute(path)?,
-            read_only: false,
-        }),
-        _ if Path::new(text).exists() => Ok(OverlayRequest {
-            path: absolute(text)?,
-            read_only: false,
-        }),
+        b"ro" => Ok(OverlayRequest { path: absolute(path)?, read_only: true }),
+        b"rw" | b"" => Ok(OverlayRequest { path: absolute(path)?, read_only: false }),
+        _ if Path::new(text).exists() => Ok(OverlayRequest { path: absolute(text)?, read_only: false }),
         unknown => Err(Failure::new(format!(
             "unknown option '{}' for overlay {}",
             shown(OsStr::from_bytes(unknown)),
@@ -303,10 +274,7 @@ fn home(given: &Given) -> Outcome<HomeRequest> {
     } else {
         OsStr::from_bytes(destination).to_owned()
     };
-    Ok(HomeRequest::Custom {
-        destination: container_path(&destination, "--home")?,
-        source,
-    })
+    Ok(HomeRequest::Custom { destination: container_path(&destination, "--home")?, source })
 }
 
 fn hostname(name: &OsStr) -> Outcome<Hostname> {
@@ -325,10 +293,7 @@ pub(crate) fn absolute(path: impl AsRef<Path>) -> Outcome<PathBuf> {
 pub(crate) fn container_path(path: &OsStr, flag: &str) -> Outcome<ContainerPath> {
     let bytes = path.as_bytes();
     if !bytes.starts_with(b"/") {
-        return Err(Failure::new(format!(
-            "{flag}: destination {} must be an absolute path",
-            shown(path)
-        )));
+        return Err(Failure::new(format!("{flag}: destination {} must be an absolute path", shown(path))));
     }
     let mut canonical: Vec<u8> = Vec::with_capacity(bytes.len());
     for part in bytes.split(|byte| *byte == b'/') {

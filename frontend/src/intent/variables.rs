@@ -50,11 +50,8 @@ fn speaks_to_us(name: &[u8], prefix: &str) -> bool {
 }
 
 fn is_identifier(name: &[u8]) -> bool {
-    name.first()
-        .is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    name.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// `SINGULARITYENV_*` and `APPTAINERENV_*`; the preferred prefix comes last and so wins.
@@ -95,10 +92,7 @@ fn assignments(text: &OsStr) -> Outcome<Vec<(Text, Text)>> {
     let mut found: Vec<(Text, Text)> = Vec::new();
     for item in items(text) {
         let bytes = item.as_bytes();
-        let equals = bytes
-            .iter()
-            .position(|byte| *byte == b'=')
-            .filter(|at| is_identifier(&bytes[..*at]));
+        let equals = bytes.iter().position(|byte| *byte == b'=').filter(|at| is_identifier(&bytes[..*at]));
         match (equals, found.last_mut()) {
             (Some(equals), _) => found.push((bytes[..equals].to_vec(), bytes[equals + 1..].to_vec())),
             (None, Some((_, value))) => {
@@ -106,10 +100,7 @@ fn assignments(text: &OsStr) -> Outcome<Vec<(Text, Text)>> {
                 value.extend_from_slice(bytes);
             }
             (None, None) => {
-                return Err(Failure::new(format!(
-                    "--env {} must be formatted as NAME=VALUE",
-                    shown(text)
-                )));
+                return Err(Failure::new(format!("--env {} must be formatted as NAME=VALUE", shown(text))));
             }
         }
     }
@@ -146,10 +137,7 @@ fn read_file(name: &OsStr) -> Outcome<EnvironmentFile> {
     if content.contains(&0) {
         return Err(failure("it has a NUL byte in it, so it is no text".into()));
     }
-    Ok(EnvironmentFile {
-        name: name.as_bytes().to_vec(),
-        content,
-    })
+    Ok(EnvironmentFile { name: name.as_bytes().to_vec(), content })
 }
 
 #[cfg(test)]
@@ -158,18 +146,12 @@ mod tests {
     use crate::payload::Dialect;
 
     fn host(variables: &[(&str, &str)]) -> Environment {
-        let owned = variables
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let owned = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         Environment::new(owned, Dialect::Singularity)
     }
 
     fn names(variables: &[(Text, Text)]) -> Vec<&str> {
-        variables
-            .iter()
-            .map(|(name, _)| std::str::from_utf8(name).unwrap())
-            .collect()
+        variables.iter().map(|(name, _)| std::str::from_utf8(name).unwrap()).collect()
     }
 
     #[test]
@@ -184,37 +166,20 @@ mod tests {
             ("BASH_FUNC_f%%", "()"),
             ("SINGULAR", "1"),
         ]);
-        assert_eq!(
-            names(&imported(&host, false, &[])),
-            ["EDITOR", "SINGULAR", "USER_PATH"]
-        );
-        assert_eq!(
-            names(&imported(&host, false, &["EDITOR".into()])),
-            ["SINGULAR", "USER_PATH"]
-        );
+        assert_eq!(names(&imported(&host, false, &[])), ["EDITOR", "SINGULAR", "USER_PATH"]);
+        assert_eq!(names(&imported(&host, false, &["EDITOR".into()])), ["SINGULAR", "USER_PATH"]);
     }
 
     #[test]
     fn a_clean_environment_keeps_the_terminal_and_proxies() {
-        let host = host(&[
-            ("TERM", "xterm"),
-            ("HTTP_PROXY", "p"),
-            ("no_proxy", "q"),
-            ("EDITOR", "vi"),
-        ]);
-        assert_eq!(
-            names(&imported(&host, true, &[])),
-            ["TERM", "HTTP_PROXY", "no_proxy"]
-        );
+        let host = host(&[("TERM", "xterm"), ("HTTP_PROXY", "p"), ("no_proxy", "q"), ("EDITOR", "vi")]);
+        assert_eq!(names(&imported(&host, true, &[])), ["TERM", "HTTP_PROXY", "no_proxy"]);
     }
 
     #[test]
     fn of_two_prefixes_the_preferred_one_comes_last() {
-        let host = host(&[
-            ("SINGULARITYENV_X", "s"),
-            ("APPTAINERENV_X", "a"),
-            ("SINGULARITYENV_", "no name"),
-        ]);
+        let host =
+            host(&[("SINGULARITYENV_X", "s"), ("APPTAINERENV_X", "a"), ("SINGULARITYENV_", "no name")]);
         let values: Vec<_> = prefixed(&host).into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, [b"a".to_vec(), b"s".to_vec()]);
     }
@@ -222,10 +187,7 @@ mod tests {
     #[test]
     fn typed_variables_may_have_commas_in_their_values() {
         let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
-        assert_eq!(
-            typed(&["X=t,y,Z=1".into()], &[]).unwrap(),
-            [pair("X", "t,y"), pair("Z", "1")]
-        );
+        assert_eq!(typed(&["X=t,y,Z=1".into()], &[]).unwrap(), [pair("X", "t,y"), pair("Z", "1")]);
         assert!(typed(&["novalue".into()], &[]).is_err());
     }
 }

@@ -47,9 +47,7 @@ impl Holder {
         if let Some(record) = record.as_ref().filter(|record| record.is_running() == Some(true)) {
             return Some(Self::Recorded(record.clone()));
         }
-        process_with_lock(file, range, access)
-            .map(Self::Process)
-            .or(record.map(Self::Recorded))
+        process_with_lock(file, range, access).map(Self::Process).or(record.map(Self::Recorded))
     }
 
     /// One sentence for a person; nothing where the message says it already.
@@ -80,9 +78,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn of_this_process() -> Self {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             pid: getpid().as_raw(),
             started: start_of(getpid()).unwrap_or(0),
@@ -138,20 +134,15 @@ fn lock_of_process(process: &str, file: &File, range: Range, access: Access) -> 
     let wanted = file.metadata().ok()?;
     let root = Path::new("/proc").join(process);
     let own = (process == "self").then(|| OsString::from(file.as_raw_fd().to_string()));
-    std::fs::read_dir(root.join("fd"))
-        .ok()?
-        .flatten()
-        .find_map(|entry| {
-            let found = std::fs::metadata(entry.path()).ok()?;
-            if (found.dev(), found.ino()) != (wanted.dev(), wanted.ino()) || Some(entry.file_name()) == own {
-                return None;
-            }
-            let described = std::fs::read_to_string(root.join("fdinfo").join(entry.file_name())).ok()?;
-            let mut locks = described.lines().filter_map(Lock::parse);
-            locks
-                .find(|lock| lock.conflicts(range, access))
-                .map(|lock| lock.access)
-        })
+    std::fs::read_dir(root.join("fd")).ok()?.flatten().find_map(|entry| {
+        let found = std::fs::metadata(entry.path()).ok()?;
+        if (found.dev(), found.ino()) != (wanted.dev(), wanted.ino()) || Some(entry.file_name()) == own {
+            return None;
+        }
+        let described = std::fs::read_to_string(root.join("fdinfo").join(entry.file_name())).ok()?;
+        let mut locks = described.lines().filter_map(Lock::parse);
+        locks.find(|lock| lock.conflicts(range, access)).map(|lock| lock.access)
+    })
 }
 
 /// A lock as `/proc/PID/fdinfo/N` describes it.
@@ -231,9 +222,7 @@ fn user_name() -> String {
 }
 
 fn host_name() -> String {
-    nix::unistd::gethostname()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn shortened(text: &str) -> String {
@@ -255,10 +244,7 @@ mod tests {
     #[test]
     fn the_command_of_a_record_has_no_arguments_that_could_be_secret() {
         let typed = |words: &[&str]| command_typed(words.iter().map(PathBuf::from));
-        assert_eq!(
-            typed(&["/usr/bin/lamina", "-v", "exec", "--env", "P=1", "x.sif"]),
-            "lamina exec"
-        );
+        assert_eq!(typed(&["/usr/bin/lamina", "-v", "exec", "--env", "P=1", "x.sif"]), "lamina exec");
         assert_eq!(typed(&["lamina"]), "lamina");
         assert_eq!(typed(&[]), "lamina");
     }
@@ -266,39 +252,13 @@ mod tests {
     #[test]
     fn locks_are_read_from_what_the_kernel_says_of_a_descriptor() {
         let whole = Lock::parse("lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:01:42 0 EOF").unwrap();
-        assert_eq!(
-            whole,
-            Lock {
-                access: Access::ReadWrite,
-                start: 0,
-                last: i64::MAX
-            }
-        );
+        assert_eq!(whole, Lock { access: Access::ReadWrite, start: 0, last: i64::MAX });
         let part = Lock::parse("lock:\t2: POSIX  ADVISORY  READ 77 fe:01:42 8 99").unwrap();
-        assert_eq!(
-            part,
-            Lock {
-                access: Access::ReadOnly,
-                start: 8,
-                last: 99
-            }
-        );
+        assert_eq!(part, Lock { access: Access::ReadOnly, start: 8, last: 99 });
         assert!(part.conflicts(Range { start: 99, length: 1 }, Access::ReadWrite));
         assert!(!part.conflicts(Range { start: 99, length: 1 }, Access::ReadOnly));
-        assert!(!part.conflicts(
-            Range {
-                start: 100,
-                length: 0
-            },
-            Access::ReadWrite
-        ));
-        assert!(whole.conflicts(
-            Range {
-                start: 100,
-                length: 0
-            },
-            Access::ReadOnly
-        ));
+        assert!(!part.conflicts(Range { start: 100, length: 0 }, Access::ReadWrite));
+        assert!(whole.conflicts(Range { start: 100, length: 0 }, Access::ReadOnly));
         for line in [
             "lock:\t1: FLOCK  ADVISORY  WRITE 77 fe:01:42 0 EOF",
             "flags:\t0100000",
@@ -324,24 +284,12 @@ mod tests {
     fn a_record_tells_a_process_from_a_later_one_with_its_id_and_from_one_elsewhere() {
         let mut record = Record::of_this_process();
         assert_eq!(record.is_running(), Some(true));
-        assert!(
-            record.describe().starts_with("It is in use by process "),
-            "{}",
-            record.describe()
-        );
+        assert!(record.describe().starts_with("It is in use by process "), "{}", record.describe());
         record.started += 1;
         assert_eq!(record.is_running(), Some(false));
-        assert!(
-            record.describe().contains("That process has ended"),
-            "{}",
-            record.describe()
-        );
+        assert!(record.describe().contains("That process has ended"), "{}", record.describe());
         record.host = "elsewhere.example".into();
         assert_eq!(record.is_running(), None);
-        assert!(
-            record.describe().contains("on elsewhere.example, since 20"),
-            "{}",
-            record.describe()
-        );
+        assert!(record.describe().contains("on elsewhere.example, since 20"), "{}", record.describe());
     }
 }

@@ -73,11 +73,7 @@ fn lock(file: &File, path: &Path, range: Range, access: Access, patience: Durati
                 return Ok(());
             }
             Err(errno) => {
-                return Err(Failure::new(format!(
-                    "could not lock {}: {}",
-                    shown(path),
-                    errno.desc()
-                )));
+                return Err(Failure::new(format!("could not lock {}: {}", shown(path), errno.desc())));
             }
         }
     }
@@ -91,11 +87,7 @@ fn in_use(file: &File, path: &Path, range: Range, access: Access) -> Failure {
     let path = shown(path);
     let holder = Holder::find(file, range, access);
     let verb = |access| {
-        if access == Access::ReadWrite {
-            "writing"
-        } else {
-            "reading"
-        }
+        if access == Access::ReadWrite { "writing" } else { "reading" }
     };
     let why = match (access, &holder) {
         (_, Some(Holder::ThisProcess(held))) => format!("already used for {} by this process", verb(*held)),
@@ -110,10 +102,7 @@ fn in_use(file: &File, path: &Path, range: Range, access: Access) -> Failure {
 }
 
 fn impossible(path: &Path) -> Failure {
-    Failure::new(format!(
-        "could not lock {}: impossible range of bytes",
-        shown(path)
-    ))
+    Failure::new(format!("could not lock {}: impossible range of bytes", shown(path)))
 }
 
 /// A range of bytes as `fcntl` takes it.
@@ -135,11 +124,7 @@ impl Range {
 
     /// The last byte.
     fn last(self) -> i64 {
-        if self.length == 0 {
-            i64::MAX
-        } else {
-            self.start.saturating_add(self.length - 1)
-        }
+        if self.length == 0 { i64::MAX } else { self.start.saturating_add(self.length - 1) }
     }
 
     fn set(self, file: &File, access: Access) -> Result<(), Errno> {

@@ -9,14 +9,8 @@ use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::NamedTempFile;
 
-const EARLY: Window = Window {
-    offset: 4096,
-    size: 8192,
-};
-const LATE: Window = Window {
-    offset: 12288,
-    size: 4096,
-};
+const EARLY: Window = Window { offset: 4096, size: 8192 };
+const LATE: Window = Window { offset: 12288, size: 4096 };
 
 /// Tests that need to be the only user of their image. A process that another test forks meanwhile would have copies of
 /// its open files, and with them its locks.
@@ -42,11 +36,7 @@ fn take_once_free(image: &NamedTempFile, window: Window, access: Access) {
 }
 
 fn opened(image: &NamedTempFile) -> File {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(image.path())
-        .unwrap()
+    OpenOptions::new().read(true).write(true).open(image.path()).unwrap()
 }
 
 /// Another process that did something to the image and stays until this is dropped.
@@ -63,8 +53,7 @@ impl Neighbour {
         })
         .unwrap();
         drop(teller);
-        told.read_exact(&mut [0])
-            .expect("the neighbour did what it was asked to");
+        told.read_exact(&mut [0]).expect("the neighbour did what it was asked to");
         Self(pid)
     }
 }
@@ -90,10 +79,7 @@ fn readers_share_and_a_writer_excludes_everybody() {
     let refused = take(&two, path, EARLY, Access::ReadWrite).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        format!(
-            "can't open {} for writing, already used for reading by this process",
-            path.display()
-        )
+        format!("can't open {} for writing, already used for reading by this process", path.display())
     );
     drop((one, two));
     let writer = opened(&image);
@@ -101,10 +87,7 @@ fn readers_share_and_a_writer_excludes_everybody() {
     let refused = take(&opened(&image), path, EARLY, Access::ReadOnly).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        format!(
-            "can't open {} for reading, already used for writing by this process",
-            path.display()
-        )
+        format!("can't open {} for reading, already used for writing by this process", path.display())
     );
 }
 
@@ -138,20 +121,11 @@ fn a_writer_in_another_process_is_named() {
     let refused = take(&opened(&image), path, EARLY, Access::ReadOnly).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        format!(
-            "can't open {} for reading, currently in use for writing by another process",
-            path.display()
-        )
+        format!("can't open {} for reading, currently in use for writing by another process", path.display())
     );
     let hint = refused.next_step().unwrap();
-    assert!(
-        hint.starts_with(&format!("It is in use by process {} (", neighbour.0)),
-        "{hint}"
-    );
-    assert!(
-        hint.contains(") of user ") && hint.contains(", since 20"),
-        "{hint}"
-    );
+    assert!(hint.starts_with(&format!("It is in use by process {} (", neighbour.0)), "{hint}");
+    assert!(hint.contains(") of user ") && hint.contains(", since 20"), "{hint}");
     drop(neighbour);
     take_once_free(&image, EARLY, Access::ReadWrite);
 }
@@ -165,16 +139,10 @@ fn a_reader_in_another_process_is_named_by_its_open_file() {
     let refused = take(&opened(&image), path, EARLY, Access::ReadWrite).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        format!(
-            "can't open {} for writing, currently in use by another process",
-            path.display()
-        )
+        format!("can't open {} for writing, currently in use by another process", path.display())
     );
     let hint = refused.next_step().unwrap();
-    assert!(
-        hint.starts_with(&format!("It is in use by process {} (", neighbour.0)),
-        "{hint}"
-    );
+    assert!(hint.starts_with(&format!("It is in use by process {} (", neighbour.0)), "{hint}");
 }
 
 #[test]
@@ -186,10 +154,7 @@ fn the_posix_lock_of_an_incumbent_is_respected_and_its_holder_named() {
     take(&opened(&image), path, LATE, Access::ReadWrite).unwrap();
     let refused = take(&opened(&image), path, EARLY, Access::ReadOnly).unwrap_err();
     let hint = refused.next_step().unwrap();
-    assert!(
-        hint.starts_with(&format!("It is in use by process {} (", neighbour.0)),
-        "{hint}"
-    );
+    assert!(hint.starts_with(&format!("It is in use by process {} (", neighbour.0)), "{hint}");
 }
 
 #[test]
@@ -222,10 +187,7 @@ fn a_whole_lock_covers_what_the_file_will_grow_to() {
     let (image, _alone) = image();
     let writer = opened(&image);
     exclusive_whole(&writer, image.path()).unwrap();
-    let beyond = Window {
-        offset: 1 << 40,
-        size: 1,
-    };
+    let beyond = Window { offset: 1 << 40, size: 1 };
     take(&opened(&image), image.path(), beyond, Access::ReadOnly).unwrap_err();
 }
 
@@ -234,25 +196,11 @@ fn a_range_that_no_file_has_is_refused() {
     let (image, _alone) = image();
     for window in [
         Window { offset: 0, size: 0 },
-        Window {
-            offset: u64::MAX,
-            size: 1,
-        },
-        Window {
-            offset: 1,
-            size: u64::MAX,
-        },
+        Window { offset: u64::MAX, size: 1 },
+        Window { offset: 1, size: u64::MAX },
     ] {
         take(&opened(&image), image.path(), window, Access::ReadOnly).unwrap_err();
     }
-    take(
-        &opened(&image),
-        image.path(),
-        Window {
-            offset: i64::MAX as u64,
-            size: 2,
-        },
-        Access::ReadOnly,
-    )
-    .unwrap_err();
+    take(&opened(&image), image.path(), Window { offset: i64::MAX as u64, size: 2 }, Access::ReadOnly)
+        .unwrap_err();
 }

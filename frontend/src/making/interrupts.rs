@@ -55,11 +55,7 @@ impl Interrupts {
     /// # Errors
     /// It was; nobody will read why, because the signal ends the command.
     pub fn check(&self) -> Outcome<()> {
-        if self.pending() {
-            Err(Failure::new("interrupted"))
-        } else {
-            Ok(())
-        }
+        if self.pending() { Err(Failure::new("interrupted")) } else { Ok(()) }
     }
 }
 

@@ -27,10 +27,7 @@ impl Staging {
     pub fn below(parent: &Path) -> Outcome<Self> {
         let creating = || format!("creating a temporary directory in {}", shown(parent));
         let parent = std::path::absolute(parent).doing(creating)?;
-        let made = tempfile::Builder::new()
-            .prefix(".lamina-")
-            .suffix(".part")
-            .tempdir_in(parent);
+        let made = tempfile::Builder::new().prefix(".lamina-").suffix(".part").tempdir_in(parent);
         let made = Self(made.doing(creating)?);
         // Whatever the umask took away.
         std::fs::set_permissions(made.path(), Permissions::from_mode(0o700)).doing(creating)?;

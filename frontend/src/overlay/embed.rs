@@ -60,30 +60,19 @@ fn arch_if_overlay_fits(sif: &SifImage, options: &CreateOptions) -> Outcome<Arch
         ));
         return Err(Failure::new("writable overlay already exists in image"));
     }
-    Ok(if sif.arch == Arch::NONE {
-        Arch::host()
-    } else {
-        sif.arch
-    })
+    Ok(if sif.arch == Arch::NONE { Arch::host() } else { sif.arch })
 }
 
 /// Makes the file system in a file of its own, beside the SIF so that the copy can share its blocks, and appends it.
 fn append(recipe: &Recipe<'_>, sif: &File, path: &Path, arch: Arch) -> Outcome<u32> {
     let interrupts = Interrupts::hold()?;
     let new = NewFile::beside(path, super::IMAGE_MODE)?;
-    let window = Window {
-        offset: 0,
-        size: recipe.make_in(new.file(), path, &interrupts)?,
-    };
+    let window = Window { offset: 0, size: recipe.make_in(new.file(), path, &interrupts)? };
     interrupts.check()?;
     // From here on a signal may end the process at any time: the SIF has the overlay or it has not.
     drop(interrupts);
-    let partition = NewObject::partition(
-        FsType::Ext3,
-        PartitionType::Overlay,
-        arch,
-        Data::Part(new.file(), window),
-    );
+    let partition =
+        NewObject::partition(FsType::Ext3, PartitionType::Overlay, arch, Data::Part(new.file(), window));
     sif::append(sif, path, &partition)
 }
 
@@ -97,15 +86,10 @@ fn take_space(sif: &File, path: &Path, id: u32) -> Outcome<()> {
         return Ok(());
     };
     let reserving = || format!("reserving disk space for the new overlay of {}", shown(path));
-    let (offset, size) = (
-        i64::try_from(window.offset).doing(reserving)?,
-        i64::try_from(window.size).doing(reserving)?,
-    );
+    let (offset, size) =
+        (i64::try_from(window.offset).doing(reserving)?, i64::try_from(window.size).doing(reserving)?);
     if let Err(errno) = fallocate(sif, FallocateFlags::empty(), offset, size) {
-        message::warning(format!(
-            "The overlay takes disk space only as it is used: {}",
-            errno.desc()
-        ));
+        message::warning(format!("The overlay takes disk space only as it is used: {}", errno.desc()));
     }
     Ok(())
 }

@@ -102,11 +102,7 @@ impl Recipe<'_> {
             .reads(script.path())
             .run(interrupts, || {})?;
         // Its exit status does not say; it complains of what went wrong, after a line with its version.
-        match ended
-            .complaints()
-            .iter()
-            .find(|line| !line.starts_with("debugfs 1."))
-        {
+        match ended.complaints().iter().find(|line| !line.starts_with("debugfs 1.")) {
             Some(complaint) => Err(Failure::new(format!("debugfs failed: {complaint}"))),
             None => Ok(()),
         }
@@ -115,10 +111,8 @@ impl Recipe<'_> {
 
 fn size(file: &File, size_mib: u64, sparse: bool, interrupts: &Interrupts) -> io::Result<()> {
     let too_large = || io::Error::from_raw_os_error(libc::EFBIG);
-    let length = i64::try_from(size_mib)
-        .ok()
-        .and_then(|mib| mib.checked_mul(1 << 20))
-        .ok_or_else(too_large)?;
+    let length =
+        i64::try_from(size_mib).ok().and_then(|mib| mib.checked_mul(1 << 20)).ok_or_else(too_large)?;
     let size_bytes = length.cast_unsigned();
     if sparse {
         return file.set_len(size_bytes);
@@ -139,9 +133,7 @@ fn fill(file: &File, size_bytes: u64, interrupts: &Interrupts) -> io::Result<()>
         if interrupts.pending() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let length = zeroes
-            .len()
-            .min(usize::try_from(size_bytes - offset).unwrap_or(usize::MAX));
+        let length = zeroes.len().min(usize::try_from(size_bytes - offset).unwrap_or(usize::MAX));
         file.write_all_at(&zeroes[..length], offset)?;
         offset += length as u64;
     }
@@ -149,23 +141,16 @@ fn fill(file: &File, size_bytes: u64, interrupts: &Interrupts) -> io::Result<()>
 }
 
 fn no_room(error: &io::Error, mib: u64, target: &Path) -> Failure {
-    let place = shown(
-        target
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new(".")),
-    );
+    let place =
+        shown(target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     match error.raw_os_error() {
         Some(libc::ENOSPC) => Failure::new(format!("no space left for an image of {mib} MiB in {place}"))
             .hint("Choose a smaller --size, another directory, or --sparse to take space only as it is used"),
         Some(libc::EDQUOT) => Failure::new(format!("your disk quota in {place} has no {mib} MiB left")),
-        Some(libc::EFBIG) => Failure::new(format!(
-            "files of {mib} MiB are more than {place} or your limits allow"
-        )),
-        _ => Failure::new(format!(
-            "while allocating {mib} MiB for {}: {error}",
-            shown(target)
-        )),
+        Some(libc::EFBIG) => {
+            Failure::new(format!("files of {mib} MiB are more than {place} or your limits allow"))
+        }
+        _ => Failure::new(format!("while allocating {mib} MiB for {}: {error}", shown(target))),
     }
 }
 

@@ -34,10 +34,8 @@ impl Layout {
                     Component::Normal(name) => path.push(name),
                     Component::RootDir | Component::CurDir => continue,
                     Component::ParentDir | Component::Prefix(_) => {
-                        let text = format!(
-                            "overlay directory created outside of overlay layout {}",
-                            shown(wanted)
-                        );
+                        let text =
+                            format!("overlay directory created outside of overlay layout {}", shown(wanted));
                         return Err(Failure::new(text));
                     }
                 }
@@ -81,14 +79,8 @@ mod tests {
     fn a_directory_is_made_with_its_parents_below_upper() {
         let layout = Layout::new(&["/var/cache/nginx".into(), "var//./lib".into()]).unwrap();
         let shown: Vec<_> = layout.directories().map(|path| path.to_str().unwrap()).collect();
-        let expected = [
-            "upper",
-            "work",
-            "upper/var",
-            "upper/var/cache",
-            "upper/var/cache/nginx",
-            "upper/var/lib",
-        ];
+        let expected =
+            ["upper", "work", "upper/var", "upper/var/cache", "upper/var/cache/nginx", "upper/var/lib"];
         assert_eq!(shown, expected);
     }
 
@@ -96,10 +88,7 @@ mod tests {
     fn a_directory_cannot_leave_the_overlay() {
         for outside in ["../work/x", "/a/../../b", "a/.."] {
             let refused = Layout::new(&[outside.into()]).unwrap_err().to_string();
-            assert_eq!(
-                refused,
-                format!("overlay directory created outside of overlay layout {outside}")
-            );
+            assert_eq!(refused, format!("overlay directory created outside of overlay layout {outside}"));
         }
     }
 }

@@ -72,19 +72,13 @@ const IMAGE_MODE: u32 = 0o600;
 /// Says why nothing was created; an existing target is then as it was.
 pub fn create(options: &CreateOptions) -> Outcome<()> {
     if options.size_mib < SIZE_MIB_MIN {
-        return Err(Failure::new(format!(
-            "image size must be equal or greater than {SIZE_MIB_MIN} MiB"
-        )));
+        return Err(Failure::new(format!("image size must be equal or greater than {SIZE_MIB_MIN} MiB")));
     }
     let recipe = Recipe {
         size_mib: options.size_mib,
         sparse: options.sparse,
         layout: Layout::new(&options.create_dirs)?,
-        owner: if options.fakeroot {
-            Owner::Root
-        } else {
-            Owner::Caller
-        },
+        owner: if options.fakeroot { Owner::Root } else { Owner::Caller },
         programs: &options.programs,
     };
     // A link that leads nowhere is something too: it is for its owner to say what should become of it.
@@ -128,18 +122,11 @@ fn create_image(options: &ImageCreateOptions) -> Outcome<()> {
     let target = message::shown(&options.target);
     let interrupts = Interrupts::hold()?;
     let new = NewFile::beside(&options.target, IMAGE_MODE)?;
-    message::info(format!(
-        "Creating empty {}MiB image file: {target}",
-        options.size_mib
-    ));
+    message::info(format!("Creating empty {}MiB image file: {target}", options.size_mib));
     message::info("Formatting image with ext3 file system");
     recipe.make_in(new.file(), &options.target, &interrupts)?;
     interrupts.check()?;
-    new.publish(if options.force {
-        Existing::Replace
-    } else {
-        Existing::Keep
-    })?;
+    new.publish(if options.force { Existing::Replace } else { Existing::Keep })?;
     message::info(format!("Image is done: {target}"));
     Ok(())
 }

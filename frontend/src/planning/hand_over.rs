@@ -16,11 +16,7 @@ const PLAIN_UMASK: u32 = 0o022;
 /// What `init` is told.
 #[must_use]
 pub fn payload(intent: &Intent, planned: &Planned, caller: &Caller, ignored_signals: Vec<i32>) -> Payload {
-    let has_accounts = planned
-        .plan
-        .account_files
-        .iter()
-        .any(|file| *file != AccountFile::Hostname);
+    let has_accounts = planned.plan.account_files.iter().any(|file| *file != AccountFile::Hostname);
     Payload {
         action: intent.action.clone(),
         dialect: intent.dialect,
@@ -34,19 +30,11 @@ pub fn payload(intent: &Intent, planned: &Planned, caller: &Caller, ignored_sign
         binds: intent.bind_text.clone(),
         home: planned.home.clone(),
         working_directory: working_directory(intent, planned),
-        umask: if intent.no_umask {
-            PLAIN_UMASK
-        } else {
-            callers_umask()
-        },
+        umask: if intent.no_umask { PLAIN_UMASK } else { callers_umask() },
         blocked_signals: blocked_signals(),
         ignored_signals,
         account: has_accounts.then(|| account(planned, caller)),
-        hostname: planned
-            .plan
-            .hostname
-            .as_ref()
-            .map(|name| name.as_str().as_bytes().to_vec()),
+        hostname: planned.plan.hostname.as_ref().map(|name| name.as_str().as_bytes().to_vec()),
         shim: planned.plan.namespaces.pid && !intent.no_init,
         message_level: message::threshold(),
         colour: message::colour_allowed(),
@@ -64,10 +52,7 @@ fn working_directory(intent: &Intent, planned: &Planned) -> WorkingDirectory {
     if intent.home != HomeRequest::None {
         candidates.push(planned.home.clone());
     }
-    WorkingDirectory {
-        required: intent.cwd.clone(),
-        candidates,
-    }
+    WorkingDirectory { required: intent.cwd.clone(), candidates }
 }
 
 fn account(planned: &Planned, caller: &Caller) -> Account {
@@ -94,8 +79,5 @@ fn blocked_signals() -> Vec<i32> {
     if sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut blocked)).is_err() {
         return Vec::new();
     }
-    Signal::iterator()
-        .filter(|signal| blocked.contains(*signal))
-        .map(|signal| signal as i32)
-        .collect()
+    Signal::iterator().filter(|signal| blocked.contains(*signal)).map(|signal| signal as i32).collect()
 }

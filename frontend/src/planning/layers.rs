@@ -37,25 +37,11 @@ pub(super) fn stack(
     caller: &Caller,
     sources: &mut Sources,
 ) -> Outcome<Stack> {
-    let access = if intent.writable {
-        Access::ReadWrite
-    } else {
-        Access::ReadOnly
-    };
+    let access = if intent.writable { Access::ReadWrite } else { Access::ReadOnly };
     let image = image::open(&intent.image, access)?;
     let content = root_content(&image, intent)?;
-    let root = protocol::Image {
-        descriptor: sources.add_image(&image, caller)?,
-        content,
-    };
-    let mut builder = Builder {
-        intent,
-        site,
-        caller,
-        sources,
-        layers: Vec::new(),
-        upper: None,
-    };
+    let root = protocol::Image { descriptor: sources.add_image(&image, caller)?, content };
+    let mut builder = Builder { intent, site, caller, sources, layers: Vec::new(), upper: None };
     let mut writable = Writable::Nothing;
     match &image.format {
         Format::Sif(sif) => builder.embedded(&image, sif, intent.writable)?,
@@ -71,9 +57,7 @@ pub(super) fn stack(
         writable = Writable::Root;
     }
     for request in &intent.overlays {
-        builder
-            .overlay(request)
-            .map_err(|failure| failure.context("while loading overlay images"))?;
+        builder.overlay(request).map_err(|failure| failure.context("while loading overlay images"))?;
     }
     let Builder { layers, upper, .. } = builder;
     if let Some((overlay, path)) = upper {
@@ -95,12 +79,7 @@ pub(super) fn stack(
     if stacked && image.format == Format::Sandbox {
         unfit::check(&image.file, &image.path, Role::Lower)?;
     }
-    Ok(Stack {
-        root,
-        layers,
-        writable,
-        image: image.path,
-    })
+    Ok(Stack { root, layers, writable, image: image.path })
 }
 
 fn no_writable_partition(intent: &Intent, path: &Path) -> Failure {
@@ -117,26 +96,19 @@ fn root_content(image: &Image, intent: &Intent) -> Outcome<Content> {
         Format::Squashfs(_) if intent.writable => Err(Failure::new(format!(
             "could not set {path} image writable: squashfs is a read-only filesystem"
         ))
-        .hint(format!(
-            "'{} overlay create FILE' makes an overlay for --overlay FILE",
-            intent.program
-        ))),
+        .hint(format!("'{} overlay create FILE' makes an overlay for --overlay FILE", intent.program))),
         Format::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
         Format::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
-        Format::OciSif => Err(
-            Failure::new("native runtime does not support OCI-SIF images, use --oci mode")
-                .hint("this version has no --oci mode"),
-        ),
+        Format::OciSif => Err(Failure::new("native runtime does not support OCI-SIF images, use --oci mode")
+            .hint("this version has no --oci mode")),
         Format::Sif(sif) => sif_root(sif, &path),
     }
 }
 
 fn sif_root(sif: &SifImage, path: &str) -> Outcome<Content> {
     let Some(primary) = &sif.primary else {
-        return Err(
-            Failure::new(format!("no root file system partition found in {path}"))
-                .hint("it may be meant as an overlay or as data"),
-        );
+        return Err(Failure::new(format!("no root file system partition found in {path}"))
+            .hint("it may be meant as an overlay or as data"));
     };
     let (arch, host) = (primary.arch, Arch::host());
     if !runs_here(arch) {
@@ -149,12 +121,12 @@ fn sif_root(sif: &SifImage, path: &str) -> Outcome<Content> {
     match primary.content {
         RootContent::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
         RootContent::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
-        RootContent::EncryptedLuks | RootContent::EncryptedGocryptfs => Err(Failure::new(format!(
-            "{path} is encrypted, and encrypted images are not supported"
-        ))),
-        RootContent::Other(_) => Err(Failure::new(format!(
-            "the root file system of {path} is of a type that is not supported"
-        ))),
+        RootContent::EncryptedLuks | RootContent::EncryptedGocryptfs => {
+            Err(Failure::new(format!("{path} is encrypted, and encrypted images are not supported")))
+        }
+        RootContent::Other(_) => {
+            Err(Failure::new(format!("the root file system of {path} is of a type that is not supported")))
+        }
     }
 }
 
@@ -164,9 +136,7 @@ fn runs_here(arch: Arch) -> bool {
     arch == host
         || !arch.is_known()
         || (arch.name(), host.name()) == ("386", "amd64")
-        || Path::new("/proc/sys/fs/binfmt_misc")
-            .join(format!("qemu-{}", emulator(arch)))
-            .exists()
+        || Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{}", emulator(arch))).exists()
 }
 
 /// The name QEMU has for an architecture.
@@ -307,11 +277,7 @@ impl Builder<'_> {
     fn ext3_overlay(&mut self, image: &Image, ext3: Ext3, write: bool) -> Outcome<()> {
         self.use_ext3(image, ext3, write)?;
         let content = Content::Ext3(ext3.window);
-        if write {
-            self.writable_layer(image, content)
-        } else {
-            self.layer(image, content)
-        }
+        if write { self.writable_layer(image, content) } else { self.layer(image, content) }
     }
 
     fn layer(&mut self, image: &Image, content: Content) -> Outcome<()> {
@@ -346,23 +312,15 @@ impl Builder<'_> {
             ))
             .hint(format!("name it once, or a second time as {path}:ro")));
         }
-        let access = if write {
-            Access::ReadWrite
-        } else {
-            Access::ReadOnly
-        };
+        let access = if write { Access::ReadWrite } else { Access::ReadOnly };
         lock::take(&image.file, &image.path, ext3.window, access)
             .map_err(|failure| failure.context(format!("while locking ext3 partition from {path}")))?;
         let offset = ext3.window.offset;
-        let place = if offset == 0 {
-            path.clone()
-        } else {
-            format!("{path}?offset={offset}")
-        };
+        let place = if offset == 0 { path.clone() } else { format!("{path}?offset={offset}") };
         let hint = format!("'e2fsck -f \"{place}\"' repairs it");
         if ext3.has_errors {
             return Err(
-                Failure::new(format!("the ext3 file system in {path} is marked as damaged")).hint(hint),
+                Failure::new(format!("the ext3 file system in {path} is marked as damaged")).hint(hint)
             );
         }
         if ext3.needs_recovery && !write {
@@ -372,9 +330,7 @@ impl Builder<'_> {
             return Err(Failure::new(text).hint(format!("{hint}, and so does using it once without :ro")));
         }
         if ext3.needs_recovery {
-            message::verbose(format!(
-                "The journal of {path} is replayed: its last user did not close it"
-            ));
+            message::verbose(format!("The journal of {path} is replayed: its last user did not close it"));
         }
         Ok(())
     }

@@ -49,10 +49,7 @@ impl Sources {
     fn add(&mut self, file: OwnedFd, path: &Path) -> Outcome<Descriptor> {
         let number =
             u16::try_from(self.0.len()).map_err(|_| Failure::new("more sources than a plan can name"))?;
-        self.0.push(Source {
-            file,
-            path: path.to_owned(),
-        });
+        self.0.push(Source { file, path: path.to_owned() });
         Ok(Descriptor(number))
     }
 
@@ -74,11 +71,7 @@ impl Sources {
 pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planned> {
     let mut sources = Sources::default();
     let stack = layers::stack(intent, site, caller, &mut sources)?;
-    let mut namespaces = Namespaces {
-        pid: intent.pid,
-        ipc: intent.ipc,
-        uts: intent.uts,
-    };
+    let mut namespaces = Namespaces { pid: intent.pid, ipc: intent.ipc, uts: intent.uts };
     for (wanted, allowed, name) in [
         (&mut namespaces.pid, &site.allow_pid_ns, "pid"),
         (&mut namespaces.ipc, &site.allow_ipc_ns, "ipc"),
@@ -101,21 +94,11 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         warnings: message::threshold() >= message::Level::Warning as i8,
     };
     plan.check_shape().map_err(|error| match error {
-        ShapeError::TooMany => {
-            Failure::new("more layers or mounts than one container can have").hint(format!(
-                "at most {} overlays and {} mounts",
-                protocol::LAYERS_MAX,
-                protocol::MOUNTS_MAX
-            ))
-        }
+        ShapeError::TooMany => Failure::new("more layers or mounts than one container can have")
+            .hint(format!("at most {} overlays and {} mounts", protocol::LAYERS_MAX, protocol::MOUNTS_MAX)),
         other => Failure::new(format!("the plan contradicts itself: {other:?}")),
     })?;
-    Ok(Planned {
-        plan,
-        sources: sources.0,
-        image: stack.image,
-        home: inside.home,
-    })
+    Ok(Planned { plan, sources: sources.0, image: stack.image, home: inside.home })
 }
 
 /// Root that writes into the image itself sees the image's own accounts.

@@ -19,9 +19,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Working directories that are the container's own.
-const OWN_DIRECTORIES: [&str; 10] = [
-    "/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64",
-];
+const OWN_DIRECTORIES: [&str; 10] =
+    ["/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64"];
 /// Working directories below these are never bound.
 const KERNEL_DIRECTORIES: [&str; 3] = ["/sys", "/proc", "/dev"];
 /// Mounts of the host that `mount hostfs` leaves out, with everything below them.
@@ -47,13 +46,7 @@ pub(super) fn choose(
     caller: &Caller,
     sources: &mut Sources,
 ) -> Outcome<Inside> {
-    let mut chooser = Chooser {
-        intent,
-        site,
-        caller,
-        sources,
-        mounts: Vec::new(),
-    };
+    let mut chooser = Chooser { intent, site, caller, sources, mounts: Vec::new() };
     chooser.dev();
     chooser.host_file_systems()?;
     chooser.site_binds()?;
@@ -67,10 +60,7 @@ pub(super) fn choose(
         chooser.mounts.push(Mount::ResolvConf);
     }
     chooser.user_binds()?;
-    Ok(Inside {
-        mounts: chooser.mounts,
-        home,
-    })
+    Ok(Inside { mounts: chooser.mounts, home })
 }
 
 struct Chooser<'a> {
@@ -110,13 +100,8 @@ impl Chooser<'_> {
                 continue;
             }
             if let Ok(source) = self.open(path) {
-                let bind = self.bind(
-                    source,
-                    path,
-                    container_path(path.as_os_str(), "mount hostfs")?,
-                    false,
-                    true,
-                )?;
+                let bind =
+                    self.bind(source, path, container_path(path.as_os_str(), "mount hostfs")?, false, true)?;
                 self.mounts.push(Mount::Hostfs(bind));
             }
         }
@@ -157,10 +142,7 @@ impl Chooser<'_> {
             HomeRequest::Custom { source, destination } if self.user_may_bind("custom home directory") => {
                 (source.clone(), Some(destination.clone()))
             }
-            _ => (
-                self.caller.home.clone(),
-                container_path(self.caller.home.as_os_str(), "home").ok(),
-            ),
+            _ => (self.caller.home.clone(), container_path(self.caller.home.as_os_str(), "home").ok()),
         };
         let inside = destination.as_ref().map_or(own, |path| path.as_bytes().to_vec());
         if self.intent.home == HomeRequest::None || !self.site.mount_home.value || self.left_out("home") {
@@ -177,10 +159,7 @@ impl Chooser<'_> {
                 Some(folder) => {
                     Mount::User(self.bind(self.open(&folder)?, &folder, destination, false, false)?)
                 }
-                None => Mount::Scratch {
-                    destination,
-                    purpose: Scratch::Home,
-                },
+                None => Mount::Scratch { destination, purpose: Scratch::Home },
             }
         } else {
             let opened = match self.open(&source) {
@@ -208,11 +187,7 @@ impl Chooser<'_> {
         let place = fs::read_link(format!("/proc/self/fd/{}", home.as_raw_fd()));
         let in_place = place.is_ok_and(|place| place.as_os_str().as_bytes() == destination.as_bytes());
         if !owned || !in_place {
-            let why = if owned {
-                "is reached through a link"
-            } else {
-                "is not yours"
-            };
+            let why = if owned { "is reached through a link" } else { "is not yours" };
             message::warning(format!(
                 "Skipping mount of the home directory: {destination} {why}, and user bind control is disabled by \
                  system administrator"
@@ -239,10 +214,7 @@ impl Chooser<'_> {
                 Some(folder) => {
                     Mount::User(self.bind(self.open(&folder)?, &folder, destination, false, true)?)
                 }
-                None => Mount::Scratch {
-                    destination,
-                    purpose: Scratch::Tmp,
-                },
+                None => Mount::Scratch { destination, purpose: Scratch::Tmp },
             };
             self.mounts.push(mount);
         }
@@ -259,10 +231,7 @@ impl Chooser<'_> {
                 Some(folder) => {
                     Mount::User(self.bind(self.open(&folder)?, &folder, destination.clone(), false, false)?)
                 }
-                None => Mount::Scratch {
-                    destination: destination.clone(),
-                    purpose: Scratch::Work,
-                },
+                None => Mount::Scratch { destination: destination.clone(), purpose: Scratch::Work },
             };
             self.mounts.push(mount);
         }
@@ -278,13 +247,9 @@ impl Chooser<'_> {
             return Ok(None);
         }
         let folder = workdir.join(name.as_ref());
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&folder)
-            .map_err(|error| {
-                Failure::new(format!("while making {} for --workdir: {error}", shown(&folder)))
-            })?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&folder).map_err(|error| {
+            Failure::new(format!("while making {} for --workdir: {error}", shown(&folder)))
+        })?;
         if name.as_ref().ends_with("tmp") || name.as_ref().ends_with("var_tmp") {
             // Somebody else's directory keeps its mode.
             let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777));
@@ -301,9 +266,7 @@ impl Chooser<'_> {
             return Ok(());
         };
         let own = OWN_DIRECTORIES.iter().any(|own| current == Path::new(own));
-        let of_kernel = KERNEL_DIRECTORIES
-            .iter()
-            .any(|folder| current.starts_with(folder));
+        let of_kernel = KERNEL_DIRECTORIES.iter().any(|folder| current.starts_with(folder));
         if own || of_kernel || self.is_brought_along(&current) {
             return Ok(());
         }
@@ -364,11 +327,7 @@ impl Chooser<'_> {
         let content = data_content(&image, part.id)?;
         let writable = matches!(content, Content::Ext3(_)) && image.access == Access::ReadWrite;
         if let Content::Ext3(window) = content {
-            let access = if writable {
-                Access::ReadWrite
-            } else {
-                Access::ReadOnly
-            };
+            let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
             lock::take(&image.file, &image.path, window, access)?;
         }
         let descriptor = self.sources.add_image(&image, self.caller)?;
@@ -400,12 +359,7 @@ impl Chooser<'_> {
         optional: bool,
     ) -> Outcome<Bind> {
         let descriptor = self.sources.add(source, path)?;
-        Ok(Bind {
-            descriptor,
-            destination,
-            read_only,
-            optional,
-        })
+        Ok(Bind { descriptor, destination, read_only, optional })
     }
 
     /// Opens what is bound, by the user's own rights, without touching devices or pipes.
@@ -413,11 +367,7 @@ impl Chooser<'_> {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
         let opened = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| match errno {
             nix::errno::Errno::ENOENT => Failure::new(format!("mount source {} doesn't exist", shown(path))),
-            errno => Failure::new(format!(
-                "while opening mount source {}: {}",
-                shown(path),
-                errno.desc()
-            )),
+            errno => Failure::new(format!("while opening mount source {}: {}", shown(path), errno.desc())),
         })?;
         private_mount::check(&opened, path, self.caller)?;
         Ok(opened)
@@ -440,12 +390,10 @@ fn data_content(image: &Image, id: Option<u32>) -> Outcome<Content> {
                 EmbeddedContent::Ext3(ext3) => Content::Ext3(ext3.window),
             })
         }
-        Format::Sandbox => Err(Failure::new(format!(
-            "{path} is a directory: bind it without image-src= and id="
-        ))),
-        Format::OciSif => Err(Failure::new(format!(
-            "{path} is an OCI-SIF, which cannot be bound"
-        ))),
+        Format::Sandbox => {
+            Err(Failure::new(format!("{path} is a directory: bind it without image-src= and id=")))
+        }
+        Format::OciSif => Err(Failure::new(format!("{path} is an OCI-SIF, which cannot be bound"))),
     }
 }
 

@@ -32,11 +32,7 @@ fn is_open_to_others(fd: i32) -> bool {
     let mount = described.lines().find_map(|line| line.strip_prefix("mnt_id:"));
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let options = mount.and_then(|mount| super_options(&table, mount.trim()));
-    options.is_none_or(|options| {
-        options
-            .split(|byte| *byte == b',')
-            .any(|option| option == b"allow_other")
-    })
+    options.is_none_or(|options| options.split(|byte| *byte == b',').any(|option| option == b"allow_other"))
 }
 
 /// The last field of a mount's line: the options of its file system.

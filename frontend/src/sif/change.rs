@@ -123,10 +123,7 @@ pub fn set_primary(path: &Path, id: u32) -> Outcome<()> {
 /// The architecture of the partition; `None` when it is the primary one already.
 fn arch_if_eligible(table: &Table, id: u32) -> Outcome<Option<Arch>> {
     let object = object(table, id)?;
-    let Extra::Partition {
-        partition_type, arch, ..
-    } = object.extra
-    else {
+    let Extra::Partition { partition_type, arch, .. } = object.extra else {
         return Err(Failure::new("data object not a partition"));
     };
     match partition_type {
@@ -168,9 +165,7 @@ fn object(table: &Table, id: u32) -> Outcome<&Descriptor> {
 impl Table {
     /// Takes an object out and counts anew.
     fn remove(&mut self, object: &Descriptor, time: i64) {
-        let was_primary = self
-            .primary()
-            .is_some_and(|(primary, _, _)| primary.id == object.id);
+        let was_primary = self.primary().is_some_and(|(primary, _, _)| primary.id == object.id);
         if was_primary {
             self.header.arch = Arch::NONE;
         }
@@ -183,19 +178,10 @@ impl Table {
     /// The bytes between the objects that lie before and behind the place of one that is not in the table any more.
     fn gap_around(&self, gone: &Descriptor) -> Window {
         let others = || self.descriptors.iter().filter(|object| object.size > 0);
-        let before = others()
-            .map(Descriptor::end)
-            .filter(|end| *end <= gone.offset)
-            .max();
-        let behind = others()
-            .map(|object| object.offset)
-            .filter(|offset| *offset >= gone.end())
-            .min();
+        let before = others().map(Descriptor::end).filter(|end| *end <= gone.offset).max();
+        let behind = others().map(|object| object.offset).filter(|offset| *offset >= gone.end()).min();
         let start = before.unwrap_or(self.header.data_offset);
-        Window {
-            offset: start,
-            size: behind.unwrap_or(gone.end()).saturating_sub(start),
-        }
+        Window { offset: start, size: behind.unwrap_or(gone.end()).saturating_sub(start) }
     }
 }
 

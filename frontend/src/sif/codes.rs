@@ -228,19 +228,13 @@ impl Arch {
     /// The architecture that Go, the incumbents and `--arch` call so.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        ARCHITECTURES
-            .iter()
-            .find(|(go, _, _)| *go == name)
-            .map(|(_, digits, _)| Self(*digits))
+        ARCHITECTURES.iter().find(|(go, _, _)| *go == name).map(|(_, digits, _)| Self(*digits))
     }
 
     /// The name that Go and the incumbents use; `unknown` for digits nobody has assigned.
     #[must_use]
     pub fn name(self) -> &'static str {
-        ARCHITECTURES
-            .iter()
-            .find(|(_, digits, _)| *digits == self.0)
-            .map_or("unknown", |(go, _, _)| go)
+        ARCHITECTURES.iter().find(|(_, digits, _)| *digits == self.0).map_or("unknown", |(go, _, _)| go)
     }
 
     /// Whether the digits are assigned to an architecture.
@@ -275,10 +269,7 @@ mod tests {
             assert_eq!(MessageType::from_code(code).code(), code);
             assert_eq!(SbomFormat::from_code(code).code(), code);
             let format = SbomFormat::from_code(code);
-            assert_eq!(
-                SbomFormat::from_name(format.name()),
-                Some(format).filter(|format| format.is_known())
-            );
+            assert_eq!(SbomFormat::from_name(format.name()), Some(format).filter(|format| format.is_known()));
         }
         assert_eq!(FsType::from_code(9), FsType::Unknown(9));
     }

@@ -19,10 +19,7 @@ pub fn header(table: &Table) -> String {
     let header = &table.header;
     let mut fields = Vec::new();
     if !header.launch_line.is_empty() {
-        let line = header
-            .launch_line
-            .strip_suffix(b"\n")
-            .unwrap_or(&header.launch_line);
+        let line = header.launch_line.strip_suffix(b"\n").unwrap_or(&header.launch_line);
         fields.push(("Launch Script:", text(line)));
     }
     fields.push(("Version:", version()));
@@ -80,11 +77,7 @@ pub fn list(table: &Table) -> String {
         let position = format!("|{}-{} ", object.offset, object.end());
         let group = group(object);
         let what = summary(object);
-        let _ = writeln!(
-            text,
-            "{:<4} |{group:<7} |{link:<7} {position:<26} |{what}",
-            object.id
-        );
+        let _ = writeln!(text, "{:<4} |{group:<7} |{link:<7} {position:<26} |{what}", object.id);
     }
     text
 }
@@ -148,11 +141,9 @@ pub fn info_json(object: &Descriptor) -> Value {
 fn summary(object: &Descriptor) -> String {
     let name = object.data_type.name();
     match &object.extra {
-        Extra::Partition {
-            fs,
-            partition_type,
-            arch,
-        } => format!("{name} ({}/{}/{})", fs.name(), partition_type.name(), arch.name()),
+        Extra::Partition { fs, partition_type, arch } => {
+            format!("{name} ({}/{}/{})", fs.name(), partition_type.name(), arch.name())
+        }
         Extra::Signature { hash, .. } => format!("{name} ({})", hash.name()),
         Extra::CryptoMessage(format, message) => format!("{name} ({}/{})", format.name(), message.name()),
         Extra::Sbom(format) => format!("{name} ({})", format.name()),
@@ -164,11 +155,7 @@ fn summary(object: &Descriptor) -> String {
 fn details(object: &Descriptor) -> Vec<(&'static str, String)> {
     match &object.extra {
         Extra::None => vec![],
-        Extra::Partition {
-            fs,
-            partition_type,
-            arch,
-        } => vec![
+        Extra::Partition { fs, partition_type, arch } => vec![
             ("Filesystem Type:", fs.name().into()),
             ("Partition Type:", partition_type.name().into()),
             ("Architecture:", arch.name().into()),
@@ -180,10 +167,9 @@ fn details(object: &Descriptor) -> Vec<(&'static str, String)> {
             }
             fields
         }
-        Extra::CryptoMessage(format, message) => vec![
-            ("Format Type:", format.name().into()),
-            ("Message Type:", message.name().into()),
-        ],
+        Extra::CryptoMessage(format, message) => {
+            vec![("Format Type:", format.name().into()), ("Message Type:", message.name().into())]
+        }
         Extra::Sbom(format) => vec![("Format:", format.name().into())],
         Extra::Digest(digest) => vec![("Digest:", format!("sha256:{}", hexadecimal(digest)))],
     }
@@ -192,11 +178,7 @@ fn details(object: &Descriptor) -> Vec<(&'static str, String)> {
 fn details_json(extra: &Extra) -> Value {
     match extra {
         Extra::None => Value::Object(Map::new()),
-        Extra::Partition {
-            fs,
-            partition_type,
-            arch,
-        } => json!({
+        Extra::Partition { fs, partition_type, arch } => json!({
             "filesystem": fs.name(),
             "filesystem_code": fs.code(),
             "partition": partition_type.name(),
@@ -225,12 +207,7 @@ fn aligned(fields: &[(&str, String)], indent: &str, gap: usize) -> String {
 }
 
 fn version() -> String {
-    text(
-        layout::VERSION
-            .split(|byte| *byte == 0)
-            .next()
-            .unwrap_or_default(),
-    )
+    text(layout::VERSION.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 fn group(object: &Descriptor) -> String {

@@ -52,11 +52,7 @@ pub(super) fn descriptor(object: &Descriptor, padded_bytes: u64) -> [u8; DESCRIP
 fn put_extra(field: &mut [u8], extra: &Extra) {
     match extra {
         Extra::None => {}
-        Extra::Partition {
-            fs,
-            partition_type,
-            arch,
-        } => {
+        Extra::Partition { fs, partition_type, arch } => {
             put(field, 0, fs.code().to_le_bytes());
             put(field, 4, partition_type.code().to_le_bytes());
             put(field, 8, arch.digits());
@@ -122,10 +118,7 @@ mod tests {
         let cases = [
             (DataType::OciBlob, digest.clone()),
             (DataType::OciRootIndex, digest),
-            (
-                DataType::CryptoMessage,
-                Extra::CryptoMessage(MessageFormat::Pem, MessageType::RsaOaep),
-            ),
+            (DataType::CryptoMessage, Extra::CryptoMessage(MessageFormat::Pem, MessageType::RsaOaep)),
             (DataType::Sbom, Extra::Sbom(SbomFormat::SpdxJson)),
             (DataType::Generic, Extra::None),
         ];

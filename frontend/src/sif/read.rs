@@ -36,10 +36,7 @@ pub fn open(path: &Path, access: Access) -> Outcome<SifFile> {
 /// It is no sound SIF or cannot be read.
 pub fn read(file: &File, path: &Path) -> Outcome<Table> {
     let reading = || format!("while reading {}", shown(path));
-    let length = file
-        .metadata()
-        .doing(|| format!("reading {}", shown(path)))?
-        .len();
+    let length = file.metadata().doing(|| format!("reading {}", shown(path)))?.len();
     let parse = |bytes: &image::FileBytes<'_>| match table::has_magic(bytes)? {
         true => Table::read(bytes),
         false => Err(Defect::NotSif),

@@ -56,18 +56,12 @@ fn refuse_if(broken: Option<&Descriptor>, object: &Descriptor) -> Outcome<()> {
             "object {} is signed, and changing or deleting it would break signature {}",
             object.id, signature.id
         ))
-        .hint(format!(
-            "Delete object {} first if the image need not stay signed.",
-            signature.id
-        )))
+        .hint(format!("Delete object {} first if the image need not stay signed.", signature.id)))
     })
 }
 
 fn signatures(table: &Table) -> impl Iterator<Item = &Descriptor> {
-    table
-        .descriptors
-        .iter()
-        .filter(|object| object.data_type == DataType::Signature)
+    table.descriptors.iter().filter(|object| object.data_type == DataType::Signature)
 }
 
 fn covers(signature: &Descriptor, object: &Descriptor) -> bool {
@@ -110,12 +104,7 @@ mod tests {
     fn permitted(table: &Table) -> Vec<(bool, bool)> {
         let objects = table.descriptors.iter();
         objects
-            .map(|object| {
-                (
-                    check_deletion(table, object).is_ok(),
-                    check_description(table, object).is_ok(),
-                )
-            })
+            .map(|object| (check_deletion(table, object).is_ok(), check_description(table, object).is_ok()))
             .collect()
     }
 
@@ -123,10 +112,7 @@ mod tests {
     fn a_signed_group_stays_as_it_is_and_its_signature_may_go() {
         for bytes in SIGNED {
             let table = table(bytes);
-            assert_eq!(
-                permitted(&table),
-                [(false, false), (false, false), (false, false), (true, true)]
-            );
+            assert_eq!(permitted(&table), [(false, false), (false, false), (false, false), (true, true)]);
             for added in [DataType::Partition, DataType::Signature] {
                 check_addition(&table, Some(1), added).unwrap_err();
                 check_addition(&table, Some(2), added).unwrap();
@@ -138,20 +124,14 @@ mod tests {
     #[test]
     fn an_old_signature_of_one_object_covers_its_data_alone() {
         let table = legacy(Link::Object(3));
-        assert_eq!(
-            permitted(&table),
-            [(true, true), (true, true), (false, true), (true, true)]
-        );
+        assert_eq!(permitted(&table), [(true, true), (true, true), (false, true), (true, true)]);
         check_addition(&table, Some(1), DataType::Partition).unwrap();
     }
 
     #[test]
     fn an_old_signature_of_a_group_covers_the_data_of_its_objects_but_not_of_signatures() {
         let table = legacy(Link::Group(1));
-        assert_eq!(
-            permitted(&table),
-            [(false, true), (false, true), (false, true), (true, true)]
-        );
+        assert_eq!(permitted(&table), [(false, true), (false, true), (false, true), (true, true)]);
         check_addition(&table, Some(1), DataType::Partition).unwrap_err();
         check_addition(&table, Some(1), DataType::Signature).unwrap();
     }
@@ -162,11 +142,7 @@ mod tests {
         let mut newer = table.descriptors[3].clone();
         (newer.id, newer.slot, newer.group) = (5, 4, None);
         table.descriptors.push(newer);
-        let last: Vec<bool> = permitted(&table)
-            .iter()
-            .skip(3)
-            .map(|(deleted, _)| *deleted)
-            .collect();
+        let last: Vec<bool> = permitted(&table).iter().skip(3).map(|(deleted, _)| *deleted).collect();
         assert_eq!(last, [false, true]);
     }
 

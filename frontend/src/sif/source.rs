@@ -42,16 +42,9 @@ impl Source {
             stored(&file, for_file.parent().unwrap_or(for_file))
                 .doing(|| format!("storing {}", shown(path)))?
         } else {
-            return Err(Failure::new(format!(
-                "{} is neither a file nor a pipe",
-                shown(path)
-            )));
+            return Err(Failure::new(format!("{} is neither a file nor a pipe", shown(path))));
         };
-        Ok(Self {
-            size: file.metadata().doing(opening)?.len(),
-            file,
-            path: path.to_owned(),
-        })
+        Ok(Self { size: file.metadata().doing(opening)?.len(), file, path: path.to_owned() })
     }
 
     /// The last part of its path.
@@ -63,10 +56,7 @@ impl Source {
     /// All of it.
     #[must_use]
     pub fn data(&self) -> Data<'_> {
-        let window = Window {
-            offset: 0,
-            size: self.size,
-        };
+        let window = Window { offset: 0, size: self.size };
         Data::Part(&self.file, window)
     }
 
@@ -87,13 +77,9 @@ impl Source {
         let mut chunk = vec![0; usize::try_from(self.size.min(CHUNK_BYTES)).unwrap_or(0)];
         let mut at = 0;
         while at < self.size {
-            let wanted = chunk
-                .len()
-                .min(usize::try_from(self.size - at).unwrap_or(usize::MAX));
+            let wanted = chunk.len().min(usize::try_from(self.size - at).unwrap_or(usize::MAX));
             let chunk = &mut chunk[..wanted];
-            self.file
-                .read_exact_at(chunk, at)
-                .doing(|| format!("reading {}", shown(&self.path)))?;
+            self.file.read_exact_at(chunk, at).doing(|| format!("reading {}", shown(&self.path)))?;
             digest.update(&*chunk);
             at += wanted as u64;
         }
@@ -118,26 +104,16 @@ mod tests {
         let path = directory.path().join("file");
         std::fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
         let source = Source::open(&path, &path).unwrap();
-        let digest: String = source
-            .sha256()
-            .unwrap()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest: String = source.sha256().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
         // The third example of FIPS 180-2.
-        assert_eq!(
-            digest,
-            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
-        );
+        assert_eq!(digest, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
         assert_eq!((source.name(), source.size), (b"file".as_slice(), 1_000_000));
     }
 
     #[test]
     fn neither_a_directory_nor_a_device_is_a_source() {
         for path in ["/tmp", "/dev/zero"] {
-            let refused = Source::open(Path::new(path), Path::new("/tmp/x"))
-                .unwrap_err()
-                .to_string();
+            let refused = Source::open(Path::new(path), Path::new("/tmp/x")).unwrap_err().to_string();
             assert_eq!(refused, format!("{path} is neither a file nor a pipe"));
         }
     }

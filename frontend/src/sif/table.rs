@@ -137,10 +137,7 @@ impl Descriptor {
     /// Where the data is in the file.
     #[must_use]
     pub fn window(&self) -> Window {
-        Window {
-            offset: self.offset,
-            size: self.size,
-        }
+        Window { offset: self.offset, size: self.size }
     }
 
     /// The end of the data. It was checked to be inside the file, so it cannot wrap.
@@ -201,16 +198,12 @@ impl Table {
 
     /// The partitions of one type, in table order.
     pub fn partitions(&self, wanted: PartitionType) -> impl Iterator<Item = (&Descriptor, FsType, Arch)> {
-        self.descriptors
-            .iter()
-            .filter_map(move |object| match object.extra {
-                Extra::Partition {
-                    fs,
-                    partition_type,
-                    arch,
-                } if partition_type == wanted => Some((object, fs, arch)),
-                _ => None,
-            })
+        self.descriptors.iter().filter_map(move |object| match object.extra {
+            Extra::Partition { fs, partition_type, arch } if partition_type == wanted => {
+                Some((object, fs, arch))
+            }
+            _ => None,
+        })
     }
 
     /// The object with this id.
@@ -222,9 +215,7 @@ impl Table {
     /// Whether any object is a signature.
     #[must_use]
     pub fn signed(&self) -> bool {
-        self.descriptors
-            .iter()
-            .any(|object| object.data_type == DataType::Signature)
+        self.descriptors.iter().any(|object| object.data_type == DataType::Signature)
     }
 
     /// Where the data of the last object ends, at least the data offset: derived from the table alone.
@@ -261,10 +252,7 @@ impl Table {
         let inside = |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end <= length);
         inside(header.table_offset, header.slots_bytes())
             && header.data_offset >= header.table_end()
-            && self
-                .descriptors
-                .iter()
-                .all(|object| inside(object.offset, object.size))
+            && self.descriptors.iter().all(|object| inside(object.offset, object.size))
     }
 
     fn read_slots(&mut self, bytes: &impl Bytes) -> Result<(), Defect> {
@@ -274,10 +262,7 @@ impl Table {
             let present = CHUNK_SLOTS.min(slots - first);
             let chunk = &mut chunk[..present * DESCRIPTOR_BYTES];
             // Inside the file: the header's check covers the whole table.
-            bytes.read_at(
-                self.header.table_offset + (first * DESCRIPTOR_BYTES) as u64,
-                chunk,
-            )?;
+            bytes.read_at(self.header.table_offset + (first * DESCRIPTOR_BYTES) as u64, chunk)?;
             let (raw_slots, _) = chunk.as_chunks::<DESCRIPTOR_BYTES>();
             for (n, raw) in raw_slots.iter().enumerate() {
                 self.read_slot(raw, (first + n) as u32, bytes.length())?;
@@ -305,11 +290,8 @@ impl Table {
     }
 
     fn check_ids(&self) -> Result<(), Defect> {
-        let mut ids: Vec<(u32, u32)> = self
-            .descriptors
-            .iter()
-            .map(|object| (object.id, object.slot))
-            .collect();
+        let mut ids: Vec<(u32, u32)> =
+            self.descriptors.iter().map(|object| (object.id, object.slot)).collect();
         ids.sort_unstable();
         if let Some((0, slot)) = ids.first() {
             return Err(Defect::SifObjectId(*slot));
@@ -446,10 +428,9 @@ impl Extra {
                 partition_type: PartitionType::from_code(i32_at(raw, 4)),
                 arch: Arch::from_digits(bytes_at(raw, 8)),
             },
-            DataType::Signature => Self::Signature {
-                hash: HashType::from_code(i32_at(raw, 0)),
-                entity: bytes_at(raw, 4),
-            },
+            DataType::Signature => {
+                Self::Signature { hash: HashType::from_code(i32_at(raw, 0)), entity: bytes_at(raw, 4) }
+            }
             DataType::CryptoMessage => Self::CryptoMessage(
                 MessageFormat::from_code(i32_at(raw, 0)),
                 MessageType::from_code(i32_at(raw, 4)),

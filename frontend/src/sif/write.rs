@@ -75,11 +75,7 @@ impl<'a> NewObject<'a> {
             link: Link::None,
             name: b"",
             extra: Extra::None,
-            alignment: if data_type == DataType::Partition {
-                layout::PARTITION_ALIGNMENT
-            } else {
-                1
-            },
+            alignment: if data_type == DataType::Partition { layout::PARTITION_ALIGNMENT } else { 1 },
             data,
         }
     }
@@ -87,11 +83,7 @@ impl<'a> NewObject<'a> {
     /// A partition.
     #[must_use]
     pub fn partition(fs: FsType, partition_type: PartitionType, arch: Arch, data: Data<'a>) -> Self {
-        Self::new(DataType::Partition, data).with(Extra::Partition {
-            fs,
-            partition_type,
-            arch,
-        })
+        Self::new(DataType::Partition, data).with(Extra::Partition { fs, partition_type, arch })
     }
 
     /// Gives it the fields that its type has.
@@ -130,13 +122,7 @@ impl<'a> NewObject<'a> {
     }
 
     fn is_primary(&self) -> bool {
-        matches!(
-            self.extra,
-            Extra::Partition {
-                partition_type: PartitionType::PrimarySystem,
-                ..
-            }
-        )
+        matches!(self.extra, Extra::Partition { partition_type: PartitionType::PrimarySystem, .. })
     }
 
     /// Why the fields of the format cannot hold it.
@@ -203,18 +189,13 @@ pub fn create(target: &Path, objects: &[NewObject<'_>], options: &CreateOptions)
         let placed =
             Placed::behind(&table, object, options.time).map_err(|why| why.context(target.display()))?;
         file.set_len(placed.descriptor.end()).doing(creating)?;
-        object
-            .data
-            .write(file, placed.descriptor.offset)
-            .doing(creating)?;
-        file.write_all_at(&placed.bytes(), placed.slot_at(&table))
-            .doing(creating)?;
+        object.data.write(file, placed.descriptor.offset).doing(creating)?;
+        file.write_all_at(&placed.bytes(), placed.slot_at(&table)).doing(creating)?;
         table.accept(placed, options.time);
     }
     // Not before all of the table is in the file, even where the last objects are empty.
     file.set_len(table.end_of_data()).doing(creating)?;
-    file.write_all_at(&encode::header(&table.header), 0)
-        .doing(creating)?;
+    file.write_all_at(&encode::header(&table.header), 0).doing(creating)?;
     new.publish(options.existing)
 }
 
@@ -243,9 +224,7 @@ pub fn append(file: &File, path: &Path, object: &NewObject<'_>) -> Outcome<u32> 
     let id = placed.descriptor.id;
     let (slot_at, bytes) = (placed.slot_at(&table), placed.bytes());
     table.accept(placed, time);
-    enter(file, slot_at, &bytes)
-        .and_then(|()| count(file, &table.header))
-        .doing(adding)?;
+    enter(file, slot_at, &bytes).and_then(|()| count(file, &table.header)).doing(adding)?;
     Ok(id)
 }
 
@@ -288,19 +267,12 @@ pub(super) fn read_for_change(file: &File, path: &Path) -> Outcome<Table> {
     }
     let length = found.len();
     // Old writers began the data at the next page and a file without objects can end before that.
-    let data_offset_max = length.max(
-        table
-            .header
-            .table_end()
-            .next_multiple_of(layout::PARTITION_ALIGNMENT),
-    );
+    let data_offset_max = length.max(table.header.table_end().next_multiple_of(layout::PARTITION_ALIGNMENT));
     if table.header.data_offset > data_offset_max {
         return Err(Failure::new(Defect::SifData.to_string()));
     }
     if !table.used_marks_clean {
-        return Err(Failure::new(
-            "corrupted SIF: a used mark in its table is neither 0 nor 1",
-        ));
+        return Err(Failure::new("corrupted SIF: a used mark in its table is neither 0 nor 1"));
     }
     Ok(table)
 }
@@ -316,22 +288,15 @@ impl Placed {
     fn behind(table: &Table, object: &NewObject<'_>, time: i64) -> Outcome<Self> {
         object.check()?;
         if object.is_primary() && table.primary().is_some() {
-            return Err(Failure::new(
-                "a SIF has only one primary partition and there is one already",
-            ));
+            return Err(Failure::new("a SIF has only one primary partition and there is one already"));
         }
         let Some(slot) = table.first_unused_slot else {
-            return Err(Failure::new(format!(
-                "all {} descriptors of the SIF are used",
-                table.header.slots
-            ))
-            .hint("Delete an object that is not needed, or build the image again."));
+            return Err(Failure::new(format!("all {} descriptors of the SIF are used", table.header.slots))
+                .hint("Delete an object that is not needed, or build the image again."));
         };
         let id = slot + 1;
         if table.object(id).is_some() {
-            return Err(Failure::new(
-                "corrupted SIF: the ids of its objects are not those of their slots",
-            ));
+            return Err(Failure::new("corrupted SIF: the ids of its objects are not those of their slots"));
         }
         let end = table.end_of_data();
         let offset = end.checked_next_multiple_of(object.alignment);
@@ -354,10 +319,7 @@ impl Placed {
             name: object.name.to_vec(),
             extra: object.extra.clone(),
         };
-        Ok(Self {
-            descriptor,
-            padded_bytes: last - end,
-        })
+        Ok(Self { descriptor, padded_bytes: last - end })
     }
 
     fn bytes(&self) -> [u8; DESCRIPTOR_BYTES] {
@@ -380,11 +342,7 @@ impl Table {
                 Failure::new(format!("a SIF holds at most {} objects", layout::DESCRIPTORS_MAX))
             })?;
         let table_bytes = u64::from(slots) * DESCRIPTOR_BYTES as u64;
-        let launch_line = if options.launch_line {
-            layout::LAUNCH_LINE[..31].to_vec()
-        } else {
-            Vec::new()
-        };
+        let launch_line = if options.launch_line { layout::LAUNCH_LINE[..31].to_vec() } else { Vec::new() };
         Ok(Self {
             header: Header {
                 launch_line,
@@ -408,11 +366,8 @@ impl Table {
 
     /// Takes a placed object up and counts anew.
     fn accept(&mut self, placed: Placed, time: i64) {
-        if let Extra::Partition {
-            partition_type: PartitionType::PrimarySystem,
-            arch,
-            ..
-        } = placed.descriptor.extra
+        if let Extra::Partition { partition_type: PartitionType::PrimarySystem, arch, .. } =
+            placed.descriptor.extra
         {
             self.header.arch = arch;
         }
@@ -420,11 +375,7 @@ impl Table {
         let at = self.descriptors.partition_point(|other| other.slot < slot);
         self.descriptors.insert(at, placed.descriptor);
         // It took the first unused slot, so the next one is behind it.
-        let used = |slot: &u32| {
-            self.descriptors
-                .binary_search_by_key(slot, |object| object.slot)
-                .is_ok()
-        };
+        let used = |slot: &u32| self.descriptors.binary_search_by_key(slot, |object| object.slot).is_ok();
         self.first_unused_slot = (slot + 1..self.header.slots).find(|slot| !used(slot));
         self.count(time);
     }
@@ -444,17 +395,11 @@ impl Table {
 
 /// What a change of this file writes for its time.
 pub(super) fn time_of_change(table: &Table) -> i64 {
-    if table.is_deterministic() {
-        layout::NO_TIME
-    } else {
-        now()
-    }
+    if table.is_deterministic() { layout::NO_TIME } else { now() }
 }
 
 fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(0)
 }
 

@@ -6,9 +6,7 @@ use std::mem::MaybeUninit;
 /// of this program runs, so what was inherited is not known.
 #[must_use]
 pub fn ignored_signals() -> Vec<i32> {
-    (1..=libc::SIGRTMAX())
-        .filter(|signal| *signal != libc::SIGPIPE && is_ignored(*signal))
-        .collect()
+    (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE && is_ignored(*signal)).collect()
 }
 
 fn is_ignored(signal: i32) -> bool {

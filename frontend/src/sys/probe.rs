@@ -21,14 +21,8 @@ pub enum MountCall {
 
 impl MountCall {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::OpenTree,
-        Self::MoveMount,
-        Self::FsOpen,
-        Self::FsConfig,
-        Self::FsMount,
-        Self::MountSetattr,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::OpenTree, Self::MoveMount, Self::FsOpen, Self::FsConfig, Self::FsMount, Self::MountSetattr];
 
     /// Its name.
     #[must_use]

@@ -38,11 +38,7 @@ pub fn set_disposition(number: i32, disposition: Disposition) -> Result<(), Errn
     };
     // SAFETY: installs no function, so there is none that a signal could call in a bad state.
     let previous = unsafe { libc::signal(number, handler) };
-    if previous == libc::SIG_ERR {
-        Err(Errno::last())
-    } else {
-        Ok(())
-    }
+    if previous == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// Blocks exactly these signals; numbers that are none are left out.
@@ -80,10 +76,7 @@ pub fn wait(numbers: &[i32], time: Duration) -> Option<Arrival> {
     let number = unsafe { libc::sigtimedwait(&raw const set, details.as_mut_ptr(), &raw const time) };
     // SAFETY: all-zero bytes are valid details too: they hold integers and pointers that nobody follows.
     let details = unsafe { details.assume_init() };
-    (number > 0).then_some(Arrival {
-        number,
-        sent: details.si_code <= 0,
-    })
+    (number > 0).then_some(Arrival { number, sent: details.si_code <= 0 })
 }
 
 /// Sends a signal to a process.

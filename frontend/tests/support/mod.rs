@@ -59,14 +59,7 @@ impl SmallDisk {
         let place = Place::new();
         run(
             "mount",
-            &[
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={mib}m,mode=777"),
-                "tmpfs",
-                place.path().to_str().unwrap(),
-            ],
+            &["-t", "tmpfs", "-o", &format!("size={mib}m,mode=777"), "tmpfs", place.path().to_str().unwrap()],
         );
         Self(place)
     }
@@ -81,11 +74,7 @@ impl Drop for SmallDisk {
 /// Runs a program that must succeed and returns what it printed.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -128,7 +117,5 @@ pub(crate) fn as_somebody(work: impl FnOnce() -> Outcome<()>) -> bool {
 pub(crate) fn children_of(parent: Pid) -> Vec<Pid> {
     let path = format!("/proc/{parent}/task/{parent}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .map(|id| Pid::from_raw(id.parse().unwrap()))
-        .collect()
+    text.split_whitespace().map(|id| Pid::from_raw(id.parse().unwrap())).collect()
 }

@@ -6,22 +6,14 @@ use protocol::*;
 
 /// A frame around whatever body a plan has, without the checks of `encode`: what a liar would send.
 pub(crate) fn unchecked_frame(plan: &Plan) -> Vec<u8> {
-    let codec = bincode::config::standard()
-        .with_little_endian()
-        .with_fixed_int_encoding();
+    let codec = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
     frame_around(&bincode::serde::encode_to_vec(plan, codec).expect("a plan can be written down"))
 }
 
 /// A frame with a right header around any body.
 pub(crate) fn frame_around(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("a short body");
-    [
-        &frame::MAGIC[..],
-        &frame::VERSION.to_le_bytes(),
-        &length.to_le_bytes(),
-        body,
-    ]
-    .concat()
+    [&frame::MAGIC[..], &frame::VERSION.to_le_bytes(), &length.to_le_bytes(), body].concat()
 }
 
 /// A squashfs root and nothing else.
@@ -29,10 +21,7 @@ pub(crate) fn plain() -> Plan {
     Plan {
         root: Image {
             descriptor: Descriptor(0),
-            content: Content::Squashfs(Window {
-                offset: 4096,
-                size: 1 << 20,
-            }),
+            content: Content::Squashfs(Window { offset: 4096, size: 1 << 20 }),
         },
         layers: vec![],
         writable: Writable::Nothing,
@@ -57,33 +46,13 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     .prop_shuffle();
     let hostname = proptest::option::of("[a-z0-9A-Z][a-zA-Z0-9.-]{0,63}");
     let namespaces = any::<(bool, bool, bool)>();
-    (
-        stacks(),
-        vec(mounts(), 0..12),
-        namespaces,
-        hostname,
-        account_files,
-        any::<bool>(),
-        any::<usize>(),
-    )
+    (stacks(), vec(mounts(), 0..12), namespaces, hostname, account_files, any::<bool>(), any::<usize>())
         .prop_map(
             |((root, layers, writable), mounts, (pid, ipc, uts), hostname, account_files, warnings, turn)| {
                 let hostname = hostname.map(|name| Hostname::new(name).expect("a good host name"));
-                let namespaces = Namespaces {
-                    pid,
-                    ipc,
-                    uts: uts || hostname.is_some(),
-                };
-                let mut plan = Plan {
-                    root,
-                    layers,
-                    writable,
-                    mounts,
-                    namespaces,
-                    hostname,
-                    account_files,
-                    warnings,
-                };
+                let namespaces = Namespaces { pid, ipc, uts: uts || hostname.is_some() };
+                let mut plan =
+                    Plan { root, layers, writable, mounts, namespaces, hostname, account_files, warnings };
                 number(&mut plan, turn);
                 plan
             },
@@ -97,9 +66,7 @@ fn number(plan: &mut Plan, turn: usize) {
         (0..count).map(|n| Descriptor(u16::try_from((n + turn % count) % count).expect("few sources")));
     let mut give = |descriptor: &mut Descriptor| *descriptor = next.next().expect("as many as were counted");
     give(&mut plan.root.descriptor);
-    plan.layers
-        .iter_mut()
-        .for_each(|layer| give(&mut layer.descriptor));
+    plan.layers.iter_mut().for_each(|layer| give(&mut layer.descriptor));
     if let Writable::Overlay(image) = &mut plan.writable {
         give(&mut image.descriptor);
     }
@@ -126,10 +93,7 @@ fn contents() -> impl Strategy<Value = Content> {
 
 /// An image whose number is still to be given.
 fn images(content: impl Strategy<Value = Content>) -> impl Strategy<Value = Image> {
-    content.prop_map(|content| Image {
-        descriptor: Descriptor(0),
-        content,
-    })
+    content.prop_map(|content| Image { descriptor: Descriptor(0), content })
 }
 
 /// Root, layers and the writable part: a writable root has no layers and is no squashfs.
@@ -148,10 +112,7 @@ fn stacks() -> impl Strategy<Value = (Image, Vec<Image>, Writable)> {
 fn paths() -> impl Strategy<Value = ContainerPath> {
     let component = vec(any::<u8>(), 1..20);
     vec(component, 1..6).prop_filter_map("a path with one spelling", |components| {
-        let bytes = components
-            .into_iter()
-            .flat_map(|name| [vec![b'/'], name].concat())
-            .collect();
+        let bytes = components.into_iter().flat_map(|name| [vec![b'/'], name].concat()).collect();
         ContainerPath::new(bytes).ok()
     })
 }
@@ -167,21 +128,12 @@ fn binds() -> impl Strategy<Value = Bind> {
 
 fn mounts() -> impl Strategy<Value = Mount> {
     let purpose = prop_oneof![Just(Scratch::Tmp), Just(Scratch::Home), Just(Scratch::Work)];
-    let data = (
-        images(contents()),
-        proptest::option::of(paths()),
-        paths(),
-        any::<bool>(),
-    )
-        .prop_map(|(image, within, destination, writable)| {
+    let data = (images(contents()), proptest::option::of(paths()), paths(), any::<bool>()).prop_map(
+        |(image, within, destination, writable)| {
             let writable = writable && !matches!(image.content, Content::Squashfs(_));
-            Mount::Data {
-                image,
-                within,
-                destination,
-                writable,
-            }
-        });
+            Mount::Data { image, within, destination, writable }
+        },
+    );
     prop_oneof![
         Just(Mount::Dev(Dev::Host)),
         any::<bool>().prop_map(|terminals| Mount::Dev(Dev::Minimal { terminals })),

@@ -53,14 +53,7 @@ impl<'a> House<'a> {
         root: OwnedFd,
         session: Session<'a>,
     ) -> Self {
-        Self {
-            caller,
-            permit,
-            wanted,
-            root,
-            session,
-            warnings: Vec::new(),
-        }
+        Self { caller, permit, wanted, root, session, warnings: Vec::new() }
     }
 
     /// Mounts one thing of the plan.
@@ -75,14 +68,8 @@ impl<'a> House<'a> {
         let directory = |fd| Tree { fd, directory: true };
         let (tree, need) = match (mount, host_tree) {
             (_, Some(tree)) => (tree, Need::Wished),
-            (Mount::Proc, None) => (
-                directory(kernel_fs::fresh("proc", &[], NOSUID_NODEV)?),
-                Need::Wished,
-            ),
-            (Mount::Sys, None) => (
-                directory(kernel_fs::fresh("sysfs", &[], NOSUID_NODEV)?),
-                Need::Wished,
-            ),
+            (Mount::Proc, None) => (directory(kernel_fs::fresh("proc", &[], NOSUID_NODEV)?), Need::Wished),
+            (Mount::Sys, None) => (directory(kernel_fs::fresh("sysfs", &[], NOSUID_NODEV)?), Need::Wished),
             (Mount::Dev(Dev::Minimal { terminals }), None) => {
                 if let Some(target) = self.target(&destination, true, Need::Wished)? {
                     self.minimal_dev(&target, device_nodes, *terminals)?;
@@ -91,11 +78,7 @@ impl<'a> House<'a> {
             }
             (Mount::Home(bind) | Mount::Hostfs(bind), None) => (stack.take(bind.descriptor)?, Need::Wished),
             (Mount::User(bind), None) => {
-                let need = if bind.optional {
-                    Need::Wished
-                } else {
-                    Need::Required
-                };
+                let need = if bind.optional { Need::Wished } else { Need::Required };
                 (stack.take(bind.descriptor)?, need)
             }
             (Mount::Data { image, .. }, None) => (stack.take(image.descriptor)?, Need::Required),
@@ -108,9 +91,8 @@ impl<'a> House<'a> {
                 Mount::Dev(Dev::Host) | Mount::Tmp | Mount::VarTmp | Mount::ResolvConf | Mount::SiteBind(_),
                 None,
             ) => {
-                self.warnings.push(format!(
-                    "Skipping mount {destination}: the host has no such file or directory"
-                ));
+                self.warnings
+                    .push(format!("Skipping mount {destination}: the host has no such file or directory"));
                 return Ok(());
             }
         };
@@ -126,9 +108,7 @@ impl<'a> House<'a> {
             let below = place.as_bytes().strip_prefix(at.as_bytes());
             let below = below.and_then(|below| ContainerPath::new(below.to_vec()).ok());
             if let Some(below) = below {
-                as_caller(self.caller, ALWAYS, || {
-                    destinations::create(scratch, &below, *directory)
-                })?;
+                as_caller(self.caller, ALWAYS, || destinations::create(scratch, &below, *directory))?;
             }
         }
         Ok(())
@@ -155,9 +135,7 @@ impl<'a> House<'a> {
     ) -> Result<Option<OwnedFd>, Refusal> {
         let why = match found {
             Ok(target) => {
-                let mode = rustix::fs::fstat(&target)
-                    .step("looking at a mount point")?
-                    .st_mode;
+                let mode = rustix::fs::fstat(&target).step("looking at a mount point")?.st_mode;
                 match (FileType::from_raw_mode(mode) == FileType::Directory, directory) {
                     (true, true) | (false, false) => return Ok(Some(target)),
                     (true, false) => "is a directory in container, its source is not".to_owned(),
@@ -170,8 +148,7 @@ impl<'a> House<'a> {
         if need == Need::Required {
             return Err(Refusal::new(format!("destination {place} {why}")));
         }
-        self.warnings
-            .push(format!("Skipping mount {place}: {place} {why}"));
+        self.warnings.push(format!("Skipping mount {place}: {place} {why}"));
         Ok(None)
     }
 

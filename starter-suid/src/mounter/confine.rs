@@ -35,11 +35,7 @@ const IOCTLS: &[u64] = &[
     loop_device::LOOP_CONFIGURE as u64,
     loop_device::LOOP_GET_STATUS64 as u64,
 ];
-const FCNTLS: &[u64] = &[
-    libc::F_DUPFD_CLOEXEC as u64,
-    libc::F_GETFD as u64,
-    libc::F_GETFL as u64,
-];
+const FCNTLS: &[u64] = &[libc::F_DUPFD_CLOEXEC as u64, libc::F_GETFD as u64, libc::F_GETFL as u64];
 
 /// Every system call the mounter may make, with which arguments, and what for. On another architecture's or the
 /// x32 entry no number is in the list.
@@ -47,61 +43,29 @@ const CALLS: &[(i64, When, &str)] = &[
     (libc::SYS_fsopen, Any, "a new file system"),
     (libc::SYS_fsconfig, Any, "its options"),
     (libc::SYS_fsmount, Has(2, NOSUID), "a detached mount of it"),
-    (
-        libc::SYS_open_tree,
-        Has(2, CLONE),
-        "clones of session directories and of parts of images",
-    ),
+    (libc::SYS_open_tree, Has(2, CLONE), "clones of session directories and of parts of images"),
     (libc::SYS_move_mount, Any, "attaching"),
     (libc::SYS_mount_setattr, Any, "read-only for a plain root"),
     (libc::SYS_pivot_root, Any, "into the container"),
-    (
-        libc::SYS_umount2,
-        Has(1, libc::MNT_DETACH as u64),
-        "the host's tree goes",
-    ),
+    (libc::SYS_umount2, Has(1, libc::MNT_DETACH as u64), "the host's tree goes"),
     (libc::SYS_fchdir, Any, "into the container"),
     (libc::SYS_chdir, Any, "into the container"),
     (libc::SYS_ioctl, OneOf(1, IOCTLS), "loop devices"),
-    (
-        libc::SYS_openat,
-        Any,
-        "loop devices, the session, the mount table",
-    ),
+    (libc::SYS_openat, Any, "loop devices, the session, the mount table"),
     (libc::SYS_openat2, Any, "places in images and in the container"),
-    (
-        libc::SYS_mkdirat,
-        Any,
-        "mount points in the session, upper and work",
-    ),
+    (libc::SYS_mkdirat, Any, "mount points in the session, upper and work"),
     (libc::SYS_symlinkat, Any, "links of a minimal /dev"),
-    (
-        libc::SYS_readlinkat,
-        Any,
-        "links on the way to a missing mount point",
-    ),
+    (libc::SYS_readlinkat, Any, "links on the way to a missing mount point"),
     (libc::SYS_newfstatat, Any, "looking at what was opened"),
     (libc::SYS_fstat, Any, "looking at what was opened"),
-    (
-        libc::SYS_getdents64,
-        Any,
-        "the parts of an image that an underlay shows",
-    ),
-    (
-        libc::SYS_read,
-        Any,
-        "the mount table, the kernel's explanation of an error",
-    ),
+    (libc::SYS_getdents64, Any, "the parts of an image that an underlay shows"),
+    (libc::SYS_read, Any, "the mount table, the kernel's explanation of an error"),
     (libc::SYS_close, Any, "descriptors"),
     (libc::SYS_fcntl, OneOf(1, FCNTLS), "copies of descriptors"),
     (libc::SYS_sendmsg, Any, "the report"),
     (libc::SYS_setfsuid, Any, "acting as the caller"),
     (libc::SYS_capset, Any, "capabilities, raised around a call"),
-    (
-        libc::SYS_clock_nanosleep,
-        Any,
-        "the pause after a lost race for a loop device",
-    ),
+    (libc::SYS_clock_nanosleep, Any, "the pause after a lost race for a loop device"),
     (libc::SYS_brk, Any, "memory"),
     (libc::SYS_mmap, HasNot(2, EXECUTABLE), "memory"),
     (libc::SYS_munmap, Any, "memory"),
@@ -124,10 +88,9 @@ impl When {
             Any => Ok(Vec::new()),
             Has(argument, bits) => Ok(vec![rule(argument, SeccompCmpOp::MaskedEq(bits), bits)?]),
             HasNot(argument, bits) => Ok(vec![rule(argument, SeccompCmpOp::MaskedEq(bits), 0)?]),
-            OneOf(argument, values) => values
-                .iter()
-                .map(|value| rule(argument, SeccompCmpOp::Eq, *value))
-                .collect(),
+            OneOf(argument, values) => {
+                values.iter().map(|value| rule(argument, SeccompCmpOp::Eq, *value)).collect()
+            }
         }
     }
 }
@@ -157,9 +120,7 @@ fn leave_the_network() -> Result<(), Refusal> {
             .set_compatibility(CompatLevel::BestEffort)
             .restrict_self()
     };
-    restrict()
-        .map(drop)
-        .map_err(|error| Refusal::new(format!("while confining the mounter: {error}")))
+    restrict().map(drop).map_err(|error| Refusal::new(format!("while confining the mounter: {error}")))
 }
 
 fn allow_only_listed_calls() -> Result<(), Refusal> {

@@ -73,9 +73,7 @@ pub fn find(
     root: &OwnedFd,
     place: &ContainerPath,
 ) -> Result<Result<OwnedFd, Errno>, Refusal> {
-    as_caller(caller, walk(caller), || {
-        Ok(open_in(root, place.as_bytes(), OFlags::PATH))
-    })
+    as_caller(caller, walk(caller), || Ok(open_in(root, place.as_bytes(), OFlags::PATH)))
 }
 
 /// Like [`find`], for reading with nothing but the caller's own right.
@@ -98,9 +96,7 @@ fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno>
 pub fn missing(caller: &Caller, root: &OwnedFd, wanted: &[Wanted]) -> Result<Vec<Wanted>, Refusal> {
     let is_missing =
         |(place, _): &&Wanted| matches!(open_in(root, place.as_bytes(), OFlags::PATH), Err(Errno::ENOENT));
-    as_caller(caller, walk(caller), || {
-        Ok(wanted.iter().filter(is_missing).cloned().collect())
-    })
+    as_caller(caller, walk(caller), || Ok(wanted.iter().filter(is_missing).cloned().collect()))
 }
 
 /// Where a missing place would be if every link on the way to it were followed: what has to be made so that the

@@ -30,8 +30,7 @@ impl Stack {
     /// Takes what belongs to a source number.
     pub fn take(&mut self, descriptor: protocol::Descriptor) -> Result<Tree, Refusal> {
         let slot = self.trees.get_mut(usize::from(descriptor.0));
-        slot.and_then(Option::take)
-            .ok_or_else(|| Refusal::new("a source of the plan is used twice"))
+        slot.and_then(Option::take).ok_or_else(|| Refusal::new("a source of the plan is used twice"))
     }
 
     /// Whether the source with this number is a directory.
@@ -49,11 +48,7 @@ pub fn open(
     session: &mut Session,
 ) -> Result<Stack, Refusal> {
     let (plan, orders) = (&permit.plan, &permit.orders);
-    let mut workbench = Workbench {
-        caller,
-        orders,
-        sources: sources.into_iter().map(Some).collect(),
-    };
+    let mut workbench = Workbench { caller, orders, sources: sources.into_iter().map(Some).collect() };
     let root = workbench.mount(&plan.root, plan.writable == Writable::Root)?;
     let mut stack = Stack {
         lowers: vec![directory_of(&root, c"").step("opening the root")?],
@@ -69,10 +64,8 @@ pub fn open(
     stack.upper = match &plan.writable {
         Writable::Overlay(image) => {
             let mount = workbench.mount(image, true)?;
-            let pair = (
-                workbench.writable_part(&mount, c"upper")?,
-                workbench.writable_part(&mount, c"work")?,
-            );
+            let pair =
+                (workbench.writable_part(&mount, c"upper")?, workbench.writable_part(&mount, c"work")?);
             stack.mounts.push(mount);
             Some(pair)
         }
@@ -80,13 +73,7 @@ pub fn open(
         Writable::Nothing | Writable::Root => None,
     };
     for mount in &plan.mounts {
-        if let Mount::Data {
-            image,
-            within,
-            writable,
-            ..
-        } = mount
-        {
+        if let Mount::Data { image, within, writable, .. } = mount {
             let tree = workbench.mount(image, *writable)?;
             let tree = data_tree(caller, session, tree, within.as_ref())?;
             workbench.put(image.descriptor, tree);
@@ -106,9 +93,8 @@ impl Workbench<'_> {
     /// A detached mount of an image.
     fn mount(&mut self, image: &Image, writable: bool) -> Result<OwnedFd, Refusal> {
         let slot = self.sources.get_mut(usize::from(image.descriptor.0));
-        let source = slot
-            .and_then(Option::take)
-            .ok_or_else(|| Refusal::new("an image of the plan is used twice"))?;
+        let source =
+            slot.and_then(Option::take).ok_or_else(|| Refusal::new("an image of the plan is used twice"))?;
         match (image.content, source) {
             (Content::Directory, Source::Tree(tree)) => Ok(tree.fd),
             (Content::Squashfs(window), Source::File(file)) => {
@@ -129,9 +115,9 @@ impl Workbench<'_> {
     ) -> Result<OwnedFd, Refusal> {
         let device = loop_device::attach(self.caller, self.orders, file, window, writable)?;
         let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| match error {
-            rustix::io::Errno::NODEV => Refusal::new(format!(
-                "{kind} filesystem seems not enabled and/or supported by your kernel"
-            )),
+            rustix::io::Errno::NODEV => {
+                Refusal::new(format!("{kind} filesystem seems not enabled and/or supported by your kernel"))
+            }
             error => Refusal::failed(format!("mounting {kind}"), Errno::from_raw(error.raw_os_error())),
         })?;
         let doing = || format!("choosing how {kind} is mounted");
@@ -146,11 +132,7 @@ impl Workbench<'_> {
             fsconfig_set_flag(&context, "sync").step(doing())?;
         }
         kernel_fs::create(&context, kind)?;
-        kernel_fs::mount(
-            &context,
-            kind,
-            NOSUID_NODEV | if writable { 0 } else { READ_ONLY },
-        )
+        kernel_fs::mount(&context, kind, NOSUID_NODEV | if writable { 0 } else { READ_ONLY })
     }
 
     /// `upper` or `work` of a writable overlay, made by the caller's own right where it is missing.
@@ -159,20 +141,12 @@ impl Workbench<'_> {
             Err(Errno::ENOENT) => {}
             found => return found.map_err(|error| no_part(name, error)),
         }
-        let capabilities = if self.caller.is_root() {
-            privilege::OVERLAY
-        } else {
-            privilege::ALWAYS
-        };
+        let capabilities = if self.caller.is_root() { privilege::OVERLAY } else { privilege::ALWAYS };
         let made = as_caller(self.caller, capabilities, || {
             Ok(rustix::fs::mkdirat(mount, name, Mode::from_raw_mode(0o755)))
         })?;
         if let Err(error) = made {
-            return Err(cannot_make_part(
-                mount,
-                name,
-                Errno::from_raw(error.raw_os_error()),
-            ));
+            return Err(cannot_make_part(mount, name, Errno::from_raw(error.raw_os_error())));
         }
         directory_of(mount, name).step("opening a new directory of the overlay")
     }
@@ -243,10 +217,7 @@ fn data_tree(
     within: Option<&ContainerPath>,
 ) -> Result<Tree, Refusal> {
     let Some(within) = within else {
-        return Ok(Tree {
-            fd: mount,
-            directory: true,
-        });
+        return Ok(Tree { fd: mount, directory: true });
     };
     let name = session.next_name();
     session.attach_aside(&mount, &name)?;
@@ -256,8 +227,5 @@ fn data_tree(
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let fd = open_tree(&found, "", flags).step("cloning a part of a data image")?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).step("looking at a data image")?.st_mode);
-    Ok(Tree {
-        fd,
-        directory: kind == FileType::Directory,
-    })
+    Ok(Tree { fd, directory: kind == FileType::Directory })
 }

@@ -45,11 +45,8 @@ pub fn attach(
         (true, true) => LO_FLAGS_DIRECT_IO as u32,
         (true, false) => 0,
     };
-    let wanted = LoopWindow {
-        offset: window.offset,
-        size: window.size,
-        flags: LO_FLAGS_AUTOCLEAR as u32 | mode,
-    };
+    let wanted =
+        LoopWindow { offset: window.offset, size: window.size, flags: LO_FLAGS_AUTOCLEAR as u32 | mode };
     let tag = tag(caller);
     if orders.loop_devices_shared
         && !writable
@@ -57,13 +54,8 @@ pub fn attach(
     {
         return Ok(device);
     }
-    let control = rustix::fs::openat(
-        CWD,
-        "/dev/loop-control",
-        OFlags::RDWR | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .step("opening /dev/loop-control")?;
+    let control = rustix::fs::openat(CWD, "/dev/loop-control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .step("opening /dev/loop-control")?;
     let mut pause = PAUSE;
     for _ in 0..ATTEMPTS_MAX {
         let number = sys::loop_get_free(&control).step("looking for a free loop device")?;
@@ -109,11 +101,7 @@ fn open(number: u32, writable: bool) -> Result<(OwnedFd, String), Errno> {
     let stat = rustix::fs::fstat(&fd).map_err(raw)?;
     let is_loop = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice
         && rustix::fs::major(stat.st_rdev) == LOOP_MAJOR;
-    if is_loop {
-        Ok((fd, path))
-    } else {
-        Err(Errno::ENOTBLK)
-    }
+    if is_loop { Ok((fd, path)) } else { Err(Errno::ENOTBLK) }
 }
 
 /// The kernel must say back what it was told; it clips windows in silence.
@@ -122,22 +110,14 @@ fn verify((fd, path): (OwnedFd, String), file: &OwnedFd, wanted: LoopWindow) -> 
     if is_same(&status, file, wanted)? {
         return Ok(LoopDevice { _fd: fd, path });
     }
-    Err(Refusal::new(
-        "a loop device does not show what it was attached to",
-    ))
+    Err(Refusal::new("a loop device does not show what it was attached to"))
 }
 
 fn is_same(status: &sys::LoopStatus, file: &OwnedFd, wanted: LoopWindow) -> Result<bool, Refusal> {
     let stat = rustix::fs::fstat(file).step("looking at an image")?;
     let direct = LO_FLAGS_DIRECT_IO as u32;
-    let window = LoopWindow {
-        flags: status.window.flags & !direct,
-        ..status.window
-    };
-    let wanted = LoopWindow {
-        flags: wanted.flags & !direct,
-        ..wanted
-    };
+    let window = LoopWindow { flags: status.window.flags & !direct, ..status.window };
+    let wanted = LoopWindow { flags: wanted.flags & !direct, ..wanted };
     Ok((status.device, status.inode) == (stat.st_dev, stat.st_ino) && window == wanted)
 }
 

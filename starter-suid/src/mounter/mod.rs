@@ -51,8 +51,5 @@ fn furnish(caller: &Caller, permit: &Permit, materials: Materials) -> Result<Bui
     }
     let account_files = house.account_files(&permit.plan.account_files)?;
     let warnings = house.finish()?;
-    Ok(Built {
-        account_files,
-        warnings,
-    })
+    Ok(Built { account_files, warnings })
 }

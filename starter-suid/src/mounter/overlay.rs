@@ -26,10 +26,7 @@ pub fn assemble(
     wanted: &[Wanted],
     session: &Session,
 ) -> Result<OwnedFd, Refusal> {
-    let base = stack
-        .lowers
-        .first()
-        .ok_or_else(|| Refusal::new("the plan has no root"))?;
+    let base = stack.lowers.first().ok_or_else(|| Refusal::new("the plan has no root"))?;
     let single = stack.lowers.len() == 1 && stack.upper.is_none();
     let lacking = match permit.plan.writable {
         // Nothing can be put between a written root and its user.
@@ -43,12 +40,7 @@ pub fn assemble(
             let image = plain(permit, stack)?;
             return underlay::assemble(caller, &image, &lacking, session);
         }
-        _ => Overlay {
-            caller,
-            permit,
-            session,
-        }
-        .with_mount_points(stack, lacking, wanted)?,
+        _ => Overlay { caller, permit, session }.with_mount_points(stack, lacking, wanted)?,
     };
     session.attach_root(&root)?;
     Ok(root)
@@ -57,10 +49,7 @@ pub fn assemble(
 fn plain(permit: &Permit, stack: &mut Stack) -> Result<OwnedFd, Refusal> {
     let root = stack.mounts.swap_remove(0);
     if permit.plan.writable != Writable::Root {
-        let change = MountAttributes {
-            set: READ_ONLY,
-            ..Default::default()
-        };
+        let change = MountAttributes { set: READ_ONLY, ..Default::default() };
         sys::set_mount_attributes(&root, change).step("making the root read-only")?;
     }
     Ok(root)
@@ -70,10 +59,8 @@ fn skeleton(session: &Session, name: &str, places: &[Wanted]) -> Result<Option<O
     if places.is_empty() {
         return Ok(None);
     }
-    let places: Vec<(&ContainerPath, bool)> = places
-        .iter()
-        .map(|(place, directory)| (place, *directory))
-        .collect();
+    let places: Vec<(&ContainerPath, bool)> =
+        places.iter().map(|(place, directory)| (place, *directory)).collect();
     session.skeleton(name, &places).map(Some)
 }
 
@@ -116,16 +103,8 @@ impl Overlay<'_> {
     /// where the kernel cannot.
     fn by_descriptors(&self, stack: &Stack, skeleton: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Refusal> {
         let context = self.context()?;
-        let lowers = stack
-            .lowers
-            .iter()
-            .rev()
-            .chain(skeleton)
-            .map(|fd| ("lowerdir+", fd));
-        let upper = stack
-            .upper
-            .iter()
-            .flat_map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
+        let lowers = stack.lowers.iter().rev().chain(skeleton).map(|fd| ("lowerdir+", fd));
+        let upper = stack.upper.iter().flat_map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
         for (key, fd) in lowers.chain(upper) {
             match fsconfig_set_fd(&context, key, fd) {
                 Ok(()) => {}
@@ -166,11 +145,7 @@ impl Overlay<'_> {
     fn context(&self) -> Result<OwnedFd, Refusal> {
         let plan = &self.permit.plan;
         let closed = !plan.images().any(|image| image.content == Content::Directory);
-        let redirect = if closed || self.caller.is_root() {
-            "follow"
-        } else {
-            "nofollow"
-        };
+        let redirect = if closed || self.caller.is_root() { "follow" } else { "nofollow" };
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| match error {
             rustix::io::Errno::NODEV => {
                 Refusal::new("overlay images requires overlay kernel support: your kernel doesn't support it")

@@ -40,16 +40,9 @@ fn prove(proc: &OwnedFd) -> Result<(), Refusal> {
         let mount = mount.map_err(|_| Refusal::new("the mount table cannot be understood"))?;
         let place = mount.mount_point.as_encoded_bytes();
         let in_dev = place == b"/dev" || place.starts_with(b"/dev/");
-        let needed = if in_dev {
-            libc::MS_NOSUID
-        } else {
-            libc::MS_NOSUID | libc::MS_NODEV
-        };
+        let needed = if in_dev { libc::MS_NOSUID } else { libc::MS_NOSUID | libc::MS_NODEV };
         if mount.get_flags() & needed != needed {
-            return Err(Refusal::new(format!(
-                "{} was mounted without its flags",
-                place.escape_ascii()
-            )));
+            return Err(Refusal::new(format!("{} was mounted without its flags", place.escape_ascii())));
         }
         mounts += 1;
     }

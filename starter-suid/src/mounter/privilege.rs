@@ -25,11 +25,7 @@ pub const OVERLAY: CapabilitySet = CapabilitySet::SYS_ADMIN // to keep its marks
 /// To walk through a container's tree: it may hold folders of the host, so nobody is taken where he could not go, nor
 /// told what is there. Root goes everywhere.
 pub fn walk(caller: &Caller) -> CapabilitySet {
-    if caller.is_root() {
-        ALWAYS.union(CapabilitySet::DAC_READ_SEARCH)
-    } else {
-        ALWAYS
-    }
+    if caller.is_root() { ALWAYS.union(CapabilitySet::DAC_READ_SEARCH) } else { ALWAYS }
 }
 
 /// Does something with the caller's file system user id and with just these capabilities. The group needs no change:
@@ -49,10 +45,7 @@ pub fn as_caller<T>(
 
 /// Makes these capabilities effective. [`OVERLAY`] is all that may ever be raised: it is what stays permitted.
 pub fn raise(capabilities: CapabilitySet) -> Result<(), Refusal> {
-    let sets = CapabilitySets {
-        effective: capabilities,
-        permitted: OVERLAY,
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: capabilities, permitted: OVERLAY, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).step("choosing capabilities")
 }

@@ -43,13 +43,8 @@ impl Mounter {
 
 /// The two ends: the starter's and the mounter's.
 pub fn channel() -> Result<(OwnedFd, OwnedFd), Refusal> {
-    rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .step("connecting to the mounter")
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .step("connecting to the mounter")
 }
 
 /// Reports. First byte: 1 for success; second: a bit for each account file that comes along; then text.
@@ -104,15 +99,10 @@ pub fn receive(from: &OwnedFd, mounter: Mounter) -> Result<(Built, Mounter), Ref
     let mut account_files = Vec::new();
     for file in ACCOUNT_FILES {
         if present & 1 << (file as u8) != 0 {
-            let fd = fds
-                .next()
-                .ok_or_else(|| Refusal::new("the mounter lost a descriptor"))?;
+            let fd = fds.next().ok_or_else(|| Refusal::new("the mounter lost a descriptor"))?;
             account_files.push((file, crate::hand_over::keep(&fd)?));
         }
     }
-    let built = Built {
-        account_files,
-        warnings: lines,
-    };
+    let built = Built { account_files, warnings: lines };
     Ok((built, mounter))
 }

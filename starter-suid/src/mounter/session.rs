@@ -35,11 +35,7 @@ impl<'a> Session<'a> {
         attach(&root, rustix::fs::CWD, "/").step("attaching the session's memory")?;
         // What the caller owns is made by the caller's own hand, in here.
         make_directory(&root, "own", 0o1777)?;
-        Ok(Self {
-            caller,
-            root,
-            made: 0,
-        })
+        Ok(Self { caller, root, made: 0 })
     }
 
     /// Attaches the container's root, so that other mounts can be attached inside it.
@@ -86,9 +82,7 @@ impl<'a> Session<'a> {
             Scratch::Work => 0o755,
         };
         let name = self.next_name();
-        privilege::as_caller(self.caller, privilege::ALWAYS, || {
-            make_directory(&self.root, &*name, mode)
-        })?;
+        privilege::as_caller(self.caller, privilege::ALWAYS, || make_directory(&self.root, &*name, mode))?;
         self.detached(&name)
     }
 

@@ -39,10 +39,7 @@ pub fn assemble(
     for (place, directory) in &places {
         destinations::create(&root, place, *directory)?;
     }
-    let change = MountAttributes {
-        set: READ_ONLY,
-        ..Default::default()
-    };
+    let change = MountAttributes { set: READ_ONLY, ..Default::default() };
     sys::set_mount_attributes(&root, change).step("making the root read-only")?;
     Ok(root)
 }

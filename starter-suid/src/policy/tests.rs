@@ -9,10 +9,7 @@ use std::collections::BTreeSet;
 
 const USER: u32 = 1000;
 const EXT4_MAGIC: u64 = 0xEF53;
-const WINDOW: Window = Window {
-    offset: 4096,
-    size: 8192,
-};
+const WINDOW: Window = Window { offset: 4096, size: 8192 };
 
 /// One request: who, what, and what the kernel says of the sources.
 #[derive(Clone, Debug)]
@@ -25,10 +22,7 @@ struct Request {
 impl Request {
     /// A user runs a bare squashfs.
     fn new() -> Self {
-        let root = Image {
-            descriptor: Descriptor(0),
-            content: Content::Squashfs(WINDOW),
-        };
+        let root = Image { descriptor: Descriptor(0), content: Content::Squashfs(WINDOW) };
         let plan = Plan {
             root,
             layers: vec![],
@@ -39,11 +33,7 @@ impl Request {
             account_files: vec![],
             warnings: true,
         };
-        Self {
-            caller: caller(USER),
-            plan,
-            facts: vec![facts_of(root.content)],
-        }
+        Self { caller: caller(USER), plan, facts: vec![facts_of(root.content)] }
     }
 
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -116,12 +106,7 @@ impl Request {
         self.with(|request| {
             let image = request.image(content);
             let destination = path("/data");
-            request.plan.mounts.push(Mount::Data {
-                image,
-                within: None,
-                destination,
-                writable,
-            });
+            request.plan.mounts.push(Mount::Data { image, within: None, destination, writable });
         })
     }
 
@@ -154,8 +139,7 @@ impl Request {
     }
 
     fn permit(&self, conf: &str) -> Permit {
-        self.judge(conf)
-            .unwrap_or_else(|refusal| panic!("{conf:?}: {refusal}"))
+        self.judge(conf).unwrap_or_else(|refusal| panic!("{conf:?}: {refusal}"))
     }
 
     /// What the refusal says, all of it.
@@ -168,10 +152,7 @@ impl Request {
 }
 
 fn caller(uid: u32) -> Caller {
-    Caller {
-        uid: Uid::from_raw(uid),
-        gid: Gid::from_raw(uid),
-    }
+    Caller { uid: Uid::from_raw(uid), gid: Gid::from_raw(uid) }
 }
 
 fn path(text: &str) -> ContainerPath {
@@ -187,11 +168,7 @@ fn facts_of(content: Content) -> Facts {
     };
     let directory = content == Content::Directory;
     Facts {
-        kind: if directory {
-            FileType::Directory
-        } else {
-            FileType::RegularFile
-        },
+        kind: if directory { FileType::Directory } else { FileType::RegularFile },
         readable: true,
         writable: !directory,
         size: 1 << 20,
@@ -209,19 +186,12 @@ fn facts_of(content: Content) -> Facts {
 
 /// Limits as the site's own, with numbers for names.
 fn limits(site: &Settings) -> Limits {
-    let numbers = |list: &[Setting<String>]| {
-        list.iter()
-            .map(|entry| entry.value.parse().expect("a number"))
-            .collect()
-    };
+    let numbers =
+        |list: &[Setting<String>]| list.iter().map(|entry| entry.value.parse().expect("a number")).collect();
     Limits {
         owners: numbers(&site.limit_container_owners),
         groups: numbers(&site.limit_container_groups),
-        paths: site
-            .limit_container_paths
-            .iter()
-            .map(|entry| entry.value.as_str().into())
-            .collect(),
+        paths: site.limit_container_paths.iter().map(|entry| entry.value.as_str().into()).collect(),
     }
 }
 
@@ -255,108 +225,36 @@ fn rules() -> Vec<Rule> {
     let rule = |line, request, binds| Rule { line, request, binds };
     let mut rules = vec![
         rule("allow setuid = no", run(), Users),
-        rule(
-            "allow pid ns = no",
-            run().namespaces(|spaces| spaces.pid = true),
-            Everybody,
-        ),
-        rule(
-            "allow ipc ns = no",
-            run().namespaces(|spaces| spaces.ipc = true),
-            Everybody,
-        ),
-        rule(
-            "allow uts ns = no",
-            run().namespaces(|spaces| spaces.uts = true),
-            Everybody,
-        ),
+        rule("allow pid ns = no", run().namespaces(|spaces| spaces.pid = true), Everybody),
+        rule("allow ipc ns = no", run().namespaces(|spaces| spaces.ipc = true), Everybody),
+        rule("allow uts ns = no", run().namespaces(|spaces| spaces.uts = true), Everybody),
         rule("allow container sif = no", run().in_sif(), Everybody),
         rule("allow container squashfs = no", run(), Everybody),
-        rule(
-            "allow container squashfs = no",
-            run().root(ext3()).layer(squashfs()),
-            Everybody,
-        ),
+        rule("allow container squashfs = no", run().root(ext3()).layer(squashfs()), Everybody),
         rule("allow container extfs = no", run().root(ext3()), Everybody),
         rule("allow container extfs = no", run().overlay(ext3()), Everybody),
         rule("allow container extfs = no", run().data(ext3(), true), Everybody),
-        rule(
-            "allow container dir = no",
-            run().root(Content::Directory),
-            Everybody,
-        ),
+        rule("allow container dir = no", run().root(Content::Directory), Everybody),
         rule("mount proc = no", run().mount(Mount::Proc), Everybody),
         rule("mount sys = no", run().mount(Mount::Sys), Everybody),
         rule("mount dev = no", run().mount(Mount::Dev(Dev::Host)), Everybody),
-        rule(
-            "mount dev = no",
-            run().mount(Mount::Dev(Dev::Minimal { terminals: true })),
-            Everybody,
-        ),
-        rule(
-            "mount dev = minimal",
-            run().mount(Mount::Dev(Dev::Host)),
-            Everybody,
-        ),
+        rule("mount dev = no", run().mount(Mount::Dev(Dev::Minimal { terminals: true })), Everybody),
+        rule("mount dev = minimal", run().mount(Mount::Dev(Dev::Host)), Everybody),
         rule("mount tmp = no", run().mount(Mount::Tmp), Everybody),
         rule("mount tmp = no", run().mount(Mount::VarTmp), Everybody),
         rule("mount tmp = no", run().scratch(Scratch::Tmp, "/tmp"), Everybody),
-        rule(
-            "mount tmp = no",
-            run().scratch(Scratch::Tmp, "/var/tmp"),
-            Everybody,
-        ),
-        rule(
-            "mount home = no",
-            run().bind(Mount::Home, "/home/u", "/home/u"),
-            Everybody,
-        ),
-        rule(
-            "mount home = no",
-            run().scratch(Scratch::Home, "/home/u"),
-            Everybody,
-        ),
-        rule(
-            "config resolv_conf = no",
-            run().mount(Mount::ResolvConf),
-            Everybody,
-        ),
-        rule(
-            "config passwd = no",
-            run().account_file(AccountFile::Passwd),
-            Everybody,
-        ),
-        rule(
-            "config group = no",
-            run().account_file(AccountFile::Group),
-            Everybody,
-        ),
-        rule(
-            "user bind control = no",
-            run().bind(Mount::User, "/data", "/mnt"),
-            Everybody,
-        ),
-        rule(
-            "user bind control = no",
-            run().bind(Mount::Home, "/home/u", "/root"),
-            Everybody,
-        ),
+        rule("mount tmp = no", run().scratch(Scratch::Tmp, "/var/tmp"), Everybody),
+        rule("mount home = no", run().bind(Mount::Home, "/home/u", "/home/u"), Everybody),
+        rule("mount home = no", run().scratch(Scratch::Home, "/home/u"), Everybody),
+        rule("config resolv_conf = no", run().mount(Mount::ResolvConf), Everybody),
+        rule("config passwd = no", run().account_file(AccountFile::Passwd), Everybody),
+        rule("config group = no", run().account_file(AccountFile::Group), Everybody),
+        rule("user bind control = no", run().bind(Mount::User, "/data", "/mnt"), Everybody),
+        rule("user bind control = no", run().bind(Mount::Home, "/home/u", "/root"), Everybody),
         rule("user bind control = no", run().data(squashfs(), false), Everybody),
-        rule(
-            "user bind control = no",
-            run().scratch(Scratch::Work, "/scratch"),
-            Everybody,
-        ),
-        rule(
-            "user bind control = no",
-            run().scratch(Scratch::Work, "/tmp"),
-            Everybody,
-        ),
-        rule(
-            "user bind control = no",
-            run().scratch(Scratch::Tmp, "/etc"),
-            Everybody,
-        ),
+        rule("user bind control = no", run().scratch(Scratch::Work, "/scratch"), Everybody),
+        rule("user bind control = no", run().scratch(Scratch::Work, "/tmp"), Everybody),
+        rule("user bind control = no", run().scratch(Scratch::Tmp, "/etc"), Everybody),
         rule("limit container owners = 0, 7", run(), Users),
         rule("limit container groups = 0, 7", run(), Users),
         rule("limit container paths = /image, /images/a/b", run(), Users),
@@ -389,11 +287,9 @@ fn rules() -> Vec<Rule> {
             rule(line, run().data(ext3(), false), Users),
         ]);
     }
-    for line in [
-        "limit container owners = 7",
-        "limit container groups = 7",
-        "limit container paths = /allowed",
-    ] {
+    for line in
+        ["limit container owners = 7", "limit container groups = 7", "limit container paths = /allowed"]
+    {
         let root_alone_is_fine = run().but(|facts| {
             (facts.uid, facts.gid) = (7, 7);
             facts.place = Some(b"/allowed/a".to_vec());
@@ -408,10 +304,7 @@ fn rules() -> Vec<Rule> {
 }
 
 fn directive_of(line: &str) -> &str {
-    line.split_once('=')
-        .expect("a line of the configuration")
-        .0
-        .trim()
+    line.split_once('=').expect("a line of the configuration").0.trim()
 }
 
 #[test]
@@ -435,15 +328,9 @@ fn each_directive_forbids_what_it_is_about_and_the_refusal_names_it_with_its_lin
 fn a_default_that_forbids_is_named_as_one() {
     let request = Request::new().bind(Mount::Hostfs, "/srv", "/srv");
     let text = request.refused("");
-    assert!(
-        text.contains("'mount hostfs'") && text.contains("default"),
-        "{text}"
-    );
+    assert!(text.contains("'mount hostfs'") && text.contains("default"), "{text}");
     let text = request.refused("\nmount hostfs = no");
-    assert!(
-        text.contains("'mount hostfs'") && text.contains("line 2"),
-        "{text}"
-    );
+    assert!(text.contains("'mount hostfs'") && text.contains("line 2"), "{text}");
     request.permitted("mount hostfs = yes");
 }
 
@@ -451,11 +338,8 @@ fn a_default_that_forbids_is_named_as_one() {
 #[test]
 fn every_directive_of_the_starter_is_a_rule_or_an_order() {
     let rules: BTreeSet<&str> = rules().iter().map(|rule| directive_of(rule.line)).collect();
-    let elsewhere: BTreeSet<&str> = orders()
-        .iter()
-        .map(|(line, _)| directive_of(line))
-        .chain(["bind path", "mount hostfs"])
-        .collect();
+    let elsewhere: BTreeSet<&str> =
+        orders().iter().map(|(line, _)| directive_of(line)).chain(["bind path", "mount hostfs"]).collect();
     for directive in TABLE.iter().filter(|row| row.enforcer == Enforcer::Starter) {
         let name = directive.name;
         assert!(rules.contains(name) || elsewhere.contains(name), "{name}");
@@ -468,17 +352,13 @@ type Check = fn(&Orders) -> bool;
 fn orders() -> Vec<(&'static str, Check)> {
     vec![
         ("mount slave = no", |orders| !orders.slave),
-        ("sessiondir max size = 16", |orders| {
-            orders.session_bytes == Some(16 << 20)
-        }),
+        ("sessiondir max size = 16", |orders| orders.session_bytes == Some(16 << 20)),
         ("memory fs type = ramfs", |orders| orders.ramfs),
         ("max loop devices = 8", |orders| orders.loop_devices_max == 8),
         ("shared loop devices = yes", |orders| orders.loop_devices_shared),
         ("sync writable extfs = yes", |orders| orders.sync_ext3),
         ("mount devpts = no", |orders| !orders.devpts),
-        ("enable underlay = preferred", |orders| {
-            orders.mount_points == MountPoints::Underlay
-        }),
+        ("enable underlay = preferred", |orders| orders.mount_points == MountPoints::Underlay),
     ]
 }
 
@@ -499,10 +379,7 @@ fn mount_points_are_made_by_what_the_site_enables() {
         ("enable overlay = driver", MountPoints::Underlay),
         ("enable underlay = no", MountPoints::Overlay),
         ("enable underlay = preferred", MountPoints::Underlay),
-        (
-            "enable overlay = no\nenable underlay = preferred",
-            MountPoints::Underlay,
-        ),
+        ("enable overlay = no\nenable underlay = preferred", MountPoints::Underlay),
         ("enable overlay = no\nenable underlay = no", MountPoints::None),
     ];
     for (conf, expected) in table {
@@ -519,11 +396,7 @@ fn the_session_of_a_user_is_always_limited_and_that_of_root_never() {
     };
     assert_eq!(bytes(1), Some(1 << 20));
     assert_eq!(bytes(u32::MAX), Some(u64::from(u32::MAX) << 20));
-    assert_eq!(
-        bytes(0),
-        Some(SESSION_BYTES_MIN),
-        "0 would be no limit to a tmpfs"
-    );
+    assert_eq!(bytes(0), Some(SESSION_BYTES_MIN), "0 would be no limit to a tmpfs");
     assert_eq!(Request::new().by_root().permit("").orders.session_bytes, None);
 }
 
@@ -531,35 +404,19 @@ fn the_session_of_a_user_is_always_limited_and_that_of_root_never() {
 fn iflimited_is_satisfied_by_a_limit_that_the_image_keeps() {
     let conf = "allow setuid-mount squashfs = iflimited\nlimit container owners = 1000\n";
     Request::new().permitted(conf);
-    assert!(
-        Request::new()
-            .but(|facts| facts.uid = 7)
-            .refused(conf)
-            .contains("'limit container owners'")
-    );
+    assert!(Request::new().but(|facts| facts.uid = 7).refused(conf).contains("'limit container owners'"));
 }
 
 #[test]
 fn no_is_no_in_either_spelling() {
     let table = [
-        (
-            Request::new(),
-            "allow kernel squashfs",
-            "allow setuid-mount squashfs",
-        ),
-        (
-            Request::new().root(ext3()),
-            "allow kernel extfs",
-            "allow setuid-mount extfs",
-        ),
+        (Request::new(), "allow kernel squashfs", "allow setuid-mount squashfs"),
+        (Request::new().root(ext3()), "allow kernel extfs", "allow setuid-mount extfs"),
     ];
     for (request, first, second) in table {
         for (yes, no) in [(first, second), (second, first)] {
             let text = request.refused(&format!("{yes} = yes\n{no} = no"));
-            assert!(
-                text.contains(&format!("'{no}'")) && text.contains("line 2"),
-                "{text}"
-            );
+            assert!(text.contains(&format!("'{no}'")) && text.contains("line 2"), "{text}");
         }
     }
 }
@@ -586,9 +443,7 @@ fn an_image_must_be_what_the_plan_says_where_the_plan_says() {
                 None => None,
             }
         }),
-        change("outside its file", |facts| {
-            facts.size = WINDOW.offset + WINDOW.size - 1
-        }),
+        change("outside its file", |facts| facts.size = WINDOW.offset + WINDOW.size - 1),
         change("outside its file", |facts| facts.size = 0),
     ];
     for content in [squashfs(), ext3()] {
@@ -608,9 +463,7 @@ fn an_image_must_be_what_the_plan_says_where_the_plan_says() {
 
 #[test]
 fn a_window_that_ends_with_its_file_is_inside() {
-    Request::new()
-        .but(|facts| facts.size = WINDOW.offset + WINDOW.size)
-        .permitted("");
+    Request::new().but(|facts| facts.size = WINDOW.offset + WINDOW.size).permitted("");
 }
 
 #[test]
@@ -625,11 +478,9 @@ fn what_is_written_was_opened_for_writing() {
         let text = read_only(request).refused("");
         assert!(text.contains("not opened for writing"), "{text}");
     }
-    for request in [
-        Request::new().root(ext3()),
-        Request::new().layer(ext3()),
-        Request::new().data(ext3(), false),
-    ] {
+    for request in
+        [Request::new().root(ext3()), Request::new().layer(ext3()), Request::new().data(ext3(), false)]
+    {
         read_only(request).permitted("");
     }
 }
@@ -638,9 +489,7 @@ fn what_is_written_was_opened_for_writing() {
 fn files_of_the_kernels_own_file_systems_are_no_images() {
     for magic in PSEUDO_FILE_SYSTEMS {
         for content in [squashfs(), ext3(), Content::Directory] {
-            let request = Request::new()
-                .root(content)
-                .but(|facts| facts.file_system = *magic);
+            let request = Request::new().root(content).but(|facts| facts.file_system = *magic);
             let text = request.refused("");
             assert!(text.contains("kernel's own file systems"), "{magic:#x}: {text}");
         }
@@ -650,27 +499,16 @@ fn files_of_the_kernels_own_file_systems_are_no_images() {
 #[test]
 fn a_directory_must_be_one_and_may_be_the_root_of_anybody() {
     Request::new().root(Content::Directory).permitted("");
-    Request::new()
-        .root(Content::Directory)
-        .writable(Writable::Root)
-        .permitted("");
-    let file = Request::new()
-        .root(Content::Directory)
-        .but(|facts| facts.kind = FileType::RegularFile);
+    Request::new().root(Content::Directory).writable(Writable::Root).permitted("");
+    let file = Request::new().root(Content::Directory).but(|facts| facts.kind = FileType::RegularFile);
     assert!(file.refused("").contains("directory of something that is none"));
 }
 
 #[test]
 fn a_directory_as_overlay_is_for_root_only() {
-    for request in [
-        Request::new().overlay(Content::Directory),
-        Request::new().layer(Content::Directory),
-    ] {
+    for request in [Request::new().overlay(Content::Directory), Request::new().layer(Content::Directory)] {
         let text = request.refused("");
-        assert!(
-            text.contains("only root user can use sandbox as overlay in setuid mode"),
-            "{text}"
-        );
+        assert!(text.contains("only root user can use sandbox as overlay in setuid mode"), "{text}");
         assert!(text.contains("overlay create"), "{text}");
         request.by_root().permitted("");
     }
@@ -698,11 +536,8 @@ fn a_descriptor_without_facts_is_refused() {
 
 #[test]
 fn where_images_are_limited_each_must_have_a_name_on_a_file_system_that_tells_the_truth() {
-    let confs = [
-        "limit container owners = 1000",
-        "limit container groups = 1000",
-        "limit container paths = /images",
-    ];
+    let confs =
+        ["limit container owners = 1000", "limit container groups = 1000", "limit container paths = /images"];
     for conf in confs {
         Request::new().permitted(conf);
         let cases: [fn(&mut Facts); 2] = [|facts| facts.links = 0, |facts| facts.file_system = FUSE];
@@ -724,18 +559,9 @@ fn a_limit_on_paths_needs_a_place_that_is_below_one_of_them() {
     for place in ["/a/b", "/a/b/i.sif", "/a/b/x/i.sif", "/c/i.sif"] {
         at(Some(place)).permitted(conf);
     }
-    for place in [
-        Some("/a/bc/i.sif"),
-        Some("/a/i.sif"),
-        Some("/"),
-        Some("/x/a/b/i.sif"),
-        None,
-    ] {
+    for place in [Some("/a/bc/i.sif"), Some("/a/i.sif"), Some("/"), Some("/x/a/b/i.sif"), None] {
         let text = at(place).refused(conf);
-        assert!(
-            text.contains("singularity image is not in an allowed configured path"),
-            "{text}"
-        );
+        assert!(text.contains("singularity image is not in an allowed configured path"), "{text}");
     }
 }
 
@@ -743,10 +569,7 @@ fn a_limit_on_paths_needs_a_place_that_is_below_one_of_them() {
 fn limits_of_different_kinds_must_all_be_kept() {
     let conf = "limit container owners = 1000\nlimit container groups = 5\nlimit container paths = /images";
     let text = Request::new().refused(conf);
-    assert!(
-        text.contains("'limit container groups'") && text.contains("line 2"),
-        "{text}"
-    );
+    assert!(text.contains("'limit container groups'") && text.contains("line 2"), "{text}");
     Request::new().but(|facts| facts.gid = 5).permitted(conf);
 }
 
@@ -762,11 +585,7 @@ fn a_path_is_below_a_folder_component_by_component() {
         ("/b/a", "/a", false),
     ];
     for (path, folder, expected) in table {
-        assert_eq!(
-            is_below(path.as_bytes(), folder.as_bytes()),
-            expected,
-            "{path} {folder}"
-        );
+        assert_eq!(is_below(path.as_bytes(), folder.as_bytes()), expected, "{path} {folder}");
     }
 }
 
@@ -774,21 +593,12 @@ fn a_path_is_below_a_folder_component_by_component() {
 fn a_site_bind_is_named_by_its_destination_and_keeps_the_sites_source() {
     let conf = "bind path = /etc/hosts\nbind path = /srv/data:/data\nbind path = /other:/data\n";
     let bind = |destination| Mount::SiteBind(path(destination));
-    let request = Request::new()
-        .mount(bind("/data"))
-        .mount(Mount::Proc)
-        .mount(bind("/etc/hosts"));
+    let request = Request::new().mount(bind("/data")).mount(Mount::Proc).mount(bind("/etc/hosts"));
     let permit = request.permit(conf);
-    assert_eq!(
-        permit.orders.site_binds,
-        [b"/srv/data".to_vec(), b"/etc/hosts".to_vec()]
-    );
+    assert_eq!(permit.orders.site_binds, [b"/srv/data".to_vec(), b"/etc/hosts".to_vec()]);
     for destination in ["/srv/data", "/etc", "/etc/hosts/x", "/data2"] {
         let text = Request::new().mount(bind(destination)).refused(conf);
-        assert!(
-            text.contains("'bind path'") && text.contains(destination),
-            "{text}"
-        );
+        assert!(text.contains("'bind path'") && text.contains(destination), "{text}");
     }
 }
 
@@ -797,11 +607,8 @@ fn a_home_without_user_bind_control_is_the_callers_own_at_its_own_path() {
     let conf = "user bind control = no";
     let home = Request::new().bind(Mount::Home, "/home/u", "/home/u");
     home.permitted(conf);
-    let cases: [fn(&mut Facts); 3] = [
-        |facts| facts.uid = 0,
-        |facts| facts.place = None,
-        |facts| facts.place = Some(b"/home/v".to_vec()),
-    ];
+    let cases: [fn(&mut Facts); 3] =
+        [|facts| facts.uid = 0, |facts| facts.place = None, |facts| facts.place = Some(b"/home/v".to_vec())];
     for change in cases {
         let request = home.clone().but(change);
         request.permitted("");
@@ -812,9 +619,7 @@ fn a_home_without_user_bind_control_is_the_callers_own_at_its_own_path() {
 #[test]
 fn a_contained_run_works_without_user_bind_control() {
     let conf = "user bind control = no";
-    let run = Request::new()
-        .scratch(Scratch::Tmp, "/tmp")
-        .scratch(Scratch::Tmp, "/var/tmp");
+    let run = Request::new().scratch(Scratch::Tmp, "/tmp").scratch(Scratch::Tmp, "/var/tmp");
     run.scratch(Scratch::Home, "/home/u").permitted(conf);
 }
 
@@ -840,9 +645,7 @@ fn what_asks_for_nothing_of_the_sites_needs_nothing_of_it() {
     run.permitted(
         "user bind control = no\nmount home = no\nmount proc = no\nenable overlay = no\nmount dev = no",
     );
-    Request::new()
-        .mount(Mount::Dev(Dev::Minimal { terminals: true }))
-        .permitted("mount dev = minimal");
+    Request::new().mount(Mount::Dev(Dev::Minimal { terminals: true })).permitted("mount dev = minimal");
 }
 
 #[test]
@@ -948,9 +751,7 @@ fn requests() -> impl Strategy<Value = Request> {
     let additions = proptest::collection::vec(additions(), 0..4);
     (uid, root, additions, proptest::collection::vec(twists(), 5)).prop_map(
         |(uid, root, additions, twists)| {
-            let request = Request::new()
-                .with(|request| request.caller = caller(uid))
-                .root(root);
+            let request = Request::new().with(|request| request.caller = caller(uid)).root(root);
             let request = additions.into_iter().fold(request, |request, add| add(request));
             request.with(|request| {
                 for (facts, twist) in request.facts.iter_mut().zip(twists) {

@@ -163,10 +163,7 @@ fn limits_of(text: &str) -> Result<Limits, String> {
 fn limits_are_numbers_or_names_that_root_itself_keeps() {
     let limits = limits_of("limit container owners = root, 77\nlimit container groups = 5, root\n")
         .expect("known names");
-    assert_eq!(
-        (limits.owners, limits.groups, limits.paths),
-        (vec![0, 77], vec![5, 0], vec![])
-    );
+    assert_eq!((limits.owners, limits.groups, limits.paths), (vec![0, 77], vec![5, 0], vec![]));
 }
 
 #[test]
@@ -174,10 +171,7 @@ fn a_name_that_nobody_has_stops_everything_instead_of_limiting_less() {
     let text = limits_of("\nlimit container owners = root\nlimit container owners = nosuchuser\n")
         .expect_err("unknown");
     assert!(text.contains("'nosuchuser' is not in /etc/passwd"), "{text}");
-    assert!(
-        text.contains("'limit container owners'") && text.contains("line 3"),
-        "{text}"
-    );
+    assert!(text.contains("'limit container owners'") && text.contains("line 3"), "{text}");
 }
 
 #[test]
@@ -186,11 +180,9 @@ fn a_limiting_path_is_compared_under_the_kernels_name() {
     fs::create_dir(world.at("images")).expect("a folder");
     symlink(world.at("images"), world.at("link")).expect("a link");
     let (real, link) = (world.at("images"), world.at("link"));
-    for written in [
-        format!("{}/", real.display()),
-        format!("{}/../images", real.display()),
-        link.display().to_string(),
-    ] {
+    for written in
+        [format!("{}/", real.display()), format!("{}/../images", real.display()), link.display().to_string()]
+    {
         let limits = limits_of(&format!("limit container paths = {written}")).expect("a path");
         assert_eq!(limits.paths, [real.as_os_str().as_encoded_bytes()], "{written}");
     }

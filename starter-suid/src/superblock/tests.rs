@@ -25,11 +25,7 @@ impl<const N: usize> Bytes<N> {
 
 /// A squashfs 4.0 of 4321 bytes, gzip.
 fn good_squashfs() -> Bytes<SQUASHFS_BYTES> {
-    let bytes = Bytes([0; SQUASHFS_BYTES])
-        .put(0, b"hsqs")
-        .u16(20, 1)
-        .u16(28, 4)
-        .u16(30, 0);
+    let bytes = Bytes([0; SQUASHFS_BYTES]).put(0, b"hsqs").u16(20, 1).u16(28, 4).u16(30, 0);
     bytes.put(40, &4321_u64.to_le_bytes())
 }
 
@@ -49,10 +45,7 @@ fn bytes_that_are_no_superblock_are_none_whatever_their_numbers() {
 
 #[test]
 fn a_squashfs_says_how_long_it_is() {
-    assert_eq!(
-        squashfs(&good_squashfs().0),
-        Some(Superblock::Squashfs { bytes: 4321 })
-    );
+    assert_eq!(squashfs(&good_squashfs().0), Some(Superblock::Squashfs { bytes: 4321 }));
 }
 
 #[test]
@@ -68,26 +61,15 @@ fn only_squashfs_4_0_with_a_known_compression_is_one() {
         assert_eq!(squashfs(&bytes.0), None, "{what}");
     }
     for compression in 1..=6 {
-        assert!(
-            squashfs(&good_squashfs().u16(20, compression).0).is_some(),
-            "{compression}"
-        );
+        assert!(squashfs(&good_squashfs().u16(20, compression).0).is_some(), "{compression}");
     }
 }
 
 #[test]
 fn an_ext3_says_how_long_it_is() {
-    assert_eq!(
-        ext3(&good_ext3().0),
-        Some(Superblock::Ext3 { bytes: 2048 * 4096 })
-    );
+    assert_eq!(ext3(&good_ext3().0), Some(Superblock::Ext3 { bytes: 2048 * 4096 }));
     let largest = good_ext3().u32(4, u32::MAX).u32(24, 6);
-    assert_eq!(
-        ext3(&largest.0),
-        Some(Superblock::Ext3 {
-            bytes: u64::from(u32::MAX) * 65536
-        })
-    );
+    assert_eq!(ext3(&largest.0), Some(Superblock::Ext3 { bytes: u64::from(u32::MAX) * 65536 }));
 }
 
 #[test]
@@ -98,36 +80,18 @@ fn a_journal_that_must_be_replayed_is_still_an_ext3() {
 #[test]
 fn ext2_and_ext4_are_no_ext3() {
     assert_eq!(ext3(&good_ext3().u32(92, 0x38).0), None, "no journal");
-    for bit in (0..32)
-        .map(|bit| 1_u32 << bit)
-        .filter(|bit| bit & EXT_INCOMPAT_ALLOWED == 0)
-    {
-        assert_eq!(
-            ext3(&good_ext3().u32(96, 0x2 | bit).0),
-            None,
-            "incompatible feature {bit:#x}"
-        );
+    for bit in (0..32).map(|bit| 1_u32 << bit).filter(|bit| bit & EXT_INCOMPAT_ALLOWED == 0) {
+        assert_eq!(ext3(&good_ext3().u32(96, 0x2 | bit).0), None, "incompatible feature {bit:#x}");
     }
-    for bit in (0..32)
-        .map(|bit| 1_u32 << bit)
-        .filter(|bit| bit & EXT_RO_COMPAT_ALLOWED == 0)
-    {
-        assert_eq!(
-            ext3(&good_ext3().u32(100, 0x3 | bit).0),
-            None,
-            "feature for reading only {bit:#x}"
-        );
+    for bit in (0..32).map(|bit| 1_u32 << bit).filter(|bit| bit & EXT_RO_COMPAT_ALLOWED == 0) {
+        assert_eq!(ext3(&good_ext3().u32(100, 0x3 | bit).0), None, "feature for reading only {bit:#x}");
     }
 }
 
 #[test]
 fn an_ext3_cannot_send_the_kernel_to_a_journal_on_another_device() {
     assert_eq!(ext3(&good_ext3().u32(224, 0).0), None, "no journal inode");
-    assert_eq!(
-        ext3(&good_ext3().u32(224, 0).u32(228, 0x0801).0),
-        None,
-        "a journal device"
-    );
+    assert_eq!(ext3(&good_ext3().u32(224, 0).u32(228, 0x0801).0), None, "a journal device");
     assert_eq!(ext3(&good_ext3().u32(228, 0x0801).0), None, "both");
 }
 
@@ -145,11 +109,7 @@ fn a_block_size_that_no_kernel_takes_is_refused() {
 
 /// A file with these parts, each at its offset.
 fn file(parts: &[(usize, &[u8])]) -> OwnedFd {
-    let length = parts
-        .iter()
-        .map(|(at, bytes)| at + bytes.len())
-        .max()
-        .unwrap_or(0);
+    let length = parts.iter().map(|(at, bytes)| at + bytes.len()).max().unwrap_or(0);
     let mut whole = vec![0; length];
     for (at, bytes) in parts {
         whole[*at..*at + bytes.len()].copy_from_slice(bytes);
@@ -160,20 +120,14 @@ fn file(parts: &[(usize, &[u8])]) -> OwnedFd {
 }
 
 fn window(offset: u64) -> Window {
-    Window {
-        offset,
-        size: 1 << 20,
-    }
+    Window { offset, size: 1 << 20 }
 }
 
 #[test]
 fn a_superblock_is_looked_for_where_the_window_starts() {
     let (squashfs, ext3) = (good_squashfs().0, good_ext3().0);
     let file = file(&[(4096, &squashfs), (8192 + 1024, &ext3), (16384, &[0])]);
-    assert!(matches!(
-        read(&file, window(4096)),
-        Some(Superblock::Squashfs { .. })
-    ));
+    assert!(matches!(read(&file, window(4096)), Some(Superblock::Squashfs { .. })));
     assert!(matches!(read(&file, window(8192)), Some(Superblock::Ext3 { .. })));
     for offset in [0, 4095, 4097, 9216, 16384, 1 << 40, u64::MAX, u64::MAX - 1023] {
         assert_eq!(read(&file, window(offset)), None, "{offset}");
@@ -190,10 +144,7 @@ fn a_superblock_that_is_cut_short_is_none() {
 
 #[test]
 fn a_sif_is_known_by_its_magic_behind_the_launch_line() {
-    assert!(starts_as_sif(&file(&[
-        (0, b"#!/usr/bin/env run-singularity\n"),
-        (32, b"SIF_MAGIC\0")
-    ])));
+    assert!(starts_as_sif(&file(&[(0, b"#!/usr/bin/env run-singularity\n"), (32, b"SIF_MAGIC\0")])));
     assert!(starts_as_sif(&file(&[(32, b"SIF_MAGIC\0")])));
     for other in [&b"SIF_MAGIC"[..], b"SIF_MAGIC\x01", b"sif_magic\0"] {
         assert!(!starts_as_sif(&file(&[(32, other)])), "{other:?}");

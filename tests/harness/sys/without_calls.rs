@@ -50,21 +50,14 @@ fn filter(rule: &str) -> BpfProgram {
         "ENOSYS" => Errno::ENOSYS,
         other => panic!("no error {other}"),
     };
-    let (name, condition) = what
-        .split_once(':')
-        .map_or((what, None), |(name, rest)| (name, Some(rest)));
-    let (_, number) = CALLS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .expect("a call of the table");
+    let (name, condition) = what.split_once(':').map_or((what, None), |(name, rest)| (name, Some(rest)));
+    let (_, number) = CALLS.iter().find(|(known, _)| *known == name).expect("a call of the table");
     let rules = condition.map(condition_rule).into_iter().collect();
     let filter = SeccompFilter::new(
         [(*number, rules)].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(error as u32),
-        std::env::consts::ARCH
-            .try_into()
-            .expect("an architecture with filters"),
+        std::env::consts::ARCH.try_into().expect("an architecture with filters"),
     );
     filter.expect("a filter").try_into().expect("that compiles")
 }
@@ -85,18 +78,7 @@ fn install(filter: &[sock_filter]) {
     };
     // SAFETY: the program and the filter it points to are alive during the call, which reads them only; the two
     // types of an instruction have the same layout, the kernel's.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0,
-            &raw const program,
-        )
-    };
-    assert_eq!(
-        result,
-        0,
-        "a filter can be installed: {}",
-        std::io::Error::last_os_error()
-    );
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    assert_eq!(result, 0, "a filter can be installed: {}", std::io::Error::last_os_error());
 }

@@ -25,10 +25,7 @@ pub(super) fn findings(text: &[u8]) -> Vec<Finding> {
     for (line, bytes) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
         if !bytes.is_empty() && !bytes.starts_with(b"#") && !directives.contains(&line) {
-            reader.warning(
-                line,
-                "is neither a comment nor 'name = value', and is passed over",
-            );
+            reader.warning(line, "is neither a comment nor 'name = value', and is passed over");
         }
     }
     if !reader.idle_defaults.is_empty() {
@@ -57,10 +54,8 @@ impl<'a> Reader<'a> {
         let Some(directive) = directive::find(name) else {
             let suggestion = directive::suggestion(name);
             let name = shown(name);
-            return self.warning(
-                line,
-                format!("unknown directive \"{name}\", which is passed over{suggestion}"),
-            );
+            return self
+                .warning(line, format!("unknown directive \"{name}\", which is passed over{suggestion}"));
         };
         if value.trim_ascii().is_empty() {
             let text = format!("\"{name}\" has no value, so the line is passed over");
@@ -96,17 +91,11 @@ impl<'a> Reader<'a> {
     /// Values that are read and make no difference.
     fn useless(&mut self, line: u32, directive: &'static Directive, value: &'a [u8]) {
         let name = directive.name;
-        let values = std::str::from_utf8(value)
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim);
+        let values = std::str::from_utf8(value).unwrap_or_default().split(',').map(str::trim);
         if !directive.list {
             self.decided.insert(name, line);
             if values.count() > 1 {
-                self.warning(
-                    line,
-                    format!("\"{name}\" has one value: only the first one counts"),
-                );
+                self.warning(line, format!("\"{name}\" has one value: only the first one counts"));
             }
             return;
         }
@@ -153,11 +142,7 @@ fn without_line(error: &ConfigError) -> String {
 }
 
 fn comment_hint(value: &[u8]) -> &'static str {
-    if value.contains(&b'#') {
-        "; there are no comments behind a value"
-    } else {
-        ""
-    }
+    if value.contains(&b'#') { "; there are no comments behind a value" } else { "" }
 }
 
 #[cfg(test)]
@@ -166,9 +151,7 @@ mod tests {
 
     fn said(text: &str) -> Vec<String> {
         let shown = |finding: Finding| {
-            let line = finding
-                .line
-                .map_or_else(|| "-".to_owned(), |line| line.to_string());
+            let line = finding.line.map_or_else(|| "-".to_owned(), |line| line.to_string());
             format!("{line} {} {}", finding.severity, finding.text)
         };
         findings(text.as_bytes()).into_iter().map(shown).collect()
@@ -177,10 +160,8 @@ mod tests {
     #[test]
     fn the_installed_file_and_an_empty_one_have_nothing_wrong() {
         for text in [config::default_file().as_str(), "", "# nothing\n\n"] {
-            let wrong: Vec<Finding> = findings(text.as_bytes())
-                .into_iter()
-                .filter(Finding::is_wrong)
-                .collect();
+            let wrong: Vec<Finding> =
+                findings(text.as_bytes()).into_iter().filter(Finding::is_wrong).collect();
             assert_eq!(wrong, []);
         }
     }

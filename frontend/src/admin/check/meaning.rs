@@ -36,9 +36,7 @@ fn info(line: Option<u32>, text: impl Into<String>) -> Finding {
 
 /// `line 12`, or `the default`.
 fn written<T>(setting: &Setting<T>) -> String {
-    setting
-        .line
-        .map_or_else(|| "the default".to_owned(), |line| format!("line {line}"))
+    setting.line.map_or_else(|| "the default".to_owned(), |line| format!("line {line}"))
 }
 
 /// The starter takes numbers, and names that are in root's own account files. It asks no name service.
@@ -53,17 +51,13 @@ fn limits(site: &Settings) -> Vec<Finding> {
         kind: "group",
         look_up: |name| Some(Group::from_name(name).ok()??.gid.as_raw()),
     };
-    let missing_paths = site
-        .limit_container_paths
-        .iter()
-        .filter(|entry| !Path::new(entry.value.as_str()).is_dir())
-        .map(|entry| {
-            let path = shown(entry.value.as_str());
-            warning(
-                entry.line,
-                format!("there is no directory {path}, so no image can be in it"),
-            )
-        });
+    let missing_paths =
+        site.limit_container_paths.iter().filter(|entry| !Path::new(entry.value.as_str()).is_dir()).map(
+            |entry| {
+                let path = shown(entry.value.as_str());
+                warning(entry.line, format!("there is no directory {path}, so no image can be in it"))
+            },
+        );
     owners
         .findings(&site.limit_container_owners)
         .into_iter()
@@ -82,10 +76,7 @@ struct Accounts {
 
 impl Accounts {
     fn findings(&self, entries: &[Setting<String>]) -> Vec<Finding> {
-        let mut named = entries
-            .iter()
-            .filter(|entry| entry.value.parse::<u32>().is_err())
-            .peekable();
+        let mut named = entries.iter().filter(|entry| entry.value.parse::<u32>().is_err()).peekable();
         if named.peek().is_none() {
             return Vec::new();
         }
@@ -116,18 +107,13 @@ fn binds(site: &Settings) -> Vec<Finding> {
     for entry in &site.bind_path {
         let (source, destination) = config::bind_path_parts(&entry.value);
         if let Err(why) = std::fs::metadata(source) {
-            findings.push(warning(
-                entry.line,
-                format!("bind source {} cannot be bound: {why}", shown(source)),
-            ));
+            findings
+                .push(warning(entry.line, format!("bind source {} cannot be bound: {why}", shown(source))));
         }
         if ContainerPath::new(destination.as_bytes().to_vec()).is_err() {
             findings.push(warning(
                 entry.line,
-                format!(
-                    "{} is no plain absolute path, so it is not mounted",
-                    shown(destination)
-                ),
+                format!("{} is no plain absolute path, so it is not mounted", shown(destination)),
             ));
         }
         match taken.get(destination) {
@@ -136,12 +122,7 @@ fn binds(site: &Settings) -> Vec<Finding> {
             Some((first, _)) if *first == source => {}
             Some((first, by)) => findings.push(warning(
                 entry.line,
-                format!(
-                    "{} shows {} already, by {}",
-                    shown(destination),
-                    shown(first),
-                    written(by)
-                ),
+                format!("{} shows {} already, by {}", shown(destination), shown(first), written(by)),
             )),
         }
     }
@@ -247,11 +228,7 @@ fn spellings(site: &Settings) -> Vec<Finding> {
     if let (Some(first), Some(second)) = (one.line, other.line)
         && disagree
     {
-        let (wins, loses) = if one.value {
-            (second, first)
-        } else {
-            (first, second)
-        };
+        let (wins, loses) = if one.value { (second, first) } else { (first, second) };
         findings.push(overruled(loses, wins, "ext3"));
     }
     let (one, other) = (&site.allow_kernel_squashfs, &site.allow_setuid_mount_squashfs);
@@ -259,21 +236,14 @@ fn spellings(site: &Settings) -> Vec<Finding> {
     if let (Some(first), Some(second)) = (one.line, other.line)
         && disagree
     {
-        let (wins, loses) = if one.value {
-            (second, first)
-        } else {
-            (first, second)
-        };
+        let (wins, loses) = if one.value { (second, first) } else { (first, second) };
         findings.push(overruled(loses, wins, "squashfs"));
     }
     findings
 }
 
 fn overruled(loses: u32, wins: u32, kind: &str) -> Finding {
-    warning(
-        Some(loses),
-        format!("allows {kind} images that line {wins} forbids, and 'no' wins"),
-    )
+    warning(Some(loses), format!("allows {kind} images that line {wins} forbids, and 'no' wins"))
 }
 
 #[cfg(test)]
@@ -305,33 +275,15 @@ mod tests {
 
     #[test]
     fn names_that_are_nobodys_are_errors_at_their_line() {
-        assert_eq!(
-            wrong("limit container owners = root, 12345\nlimit container groups = root\n"),
-            []
-        );
-        one(
-            "mount home = yes\nlimit container owners = nobody-has-this-name\n",
-            2,
-            "there is no user",
-        );
-        one(
-            "limit container groups = nobody-has-this\n",
-            1,
-            "there is no group",
-        );
+        assert_eq!(wrong("limit container owners = root, 12345\nlimit container groups = root\n"), []);
+        one("mount home = yes\nlimit container owners = nobody-has-this-name\n", 2, "there is no user");
+        one("limit container groups = nobody-has-this\n", 1, "there is no group");
     }
 
     #[test]
     fn a_name_of_a_directory_service_is_answered_with_its_number() {
-        let accounts = Accounts {
-            file: USERS,
-            kind: "user",
-            look_up: |_| Some(70_123),
-        };
-        let entry = Setting {
-            value: "from-ldap".to_owned(),
-            line: Some(4),
-        };
+        let accounts = Accounts { file: USERS, kind: "user", look_up: |_| Some(70_123) };
+        let entry = Setting { value: "from-ldap".to_owned(), line: Some(4) };
         let findings = accounts.findings(&[entry]);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].line, Some(4));
@@ -341,17 +293,9 @@ mod tests {
     #[test]
     fn directories_and_bind_sources_that_do_not_exist_are_named() {
         one("limit container paths = /no/such/folder\n", 1, "/no/such/folder");
-        one(
-            "bind path = /etc\nbind path = /no/such/file\n",
-            2,
-            "/no/such/file",
-        );
+        one("bind path = /etc\nbind path = /no/such/file\n", 2, "/no/such/file");
         one("bind path = /etc:/a/../b\n", 1, "no plain absolute path");
-        one(
-            "bind path = /etc:/x\nbind path = /usr:/x\n",
-            2,
-            "shows /etc already, by line 1",
-        );
+        one("bind path = /etc:/x\nbind path = /usr:/x\n", 2, "shows /etc already, by line 1");
     }
 
     #[test]
@@ -370,16 +314,8 @@ mod tests {
 
     #[test]
     fn of_two_spellings_the_one_that_loses_is_named() {
-        one(
-            "allow kernel extfs = no\nallow setuid-mount extfs = yes\n",
-            2,
-            "line 1 forbids",
-        );
-        one(
-            "allow kernel squashfs = yes\nallow setuid-mount squashfs = no\n",
-            1,
-            "line 2 forbids",
-        );
+        one("allow kernel extfs = no\nallow setuid-mount extfs = yes\n", 2, "line 1 forbids");
+        one("allow kernel squashfs = yes\nallow setuid-mount squashfs = no\n", 1, "line 2 forbids");
         one("binary path = /bin\nuser search path = /usr/bin\n", 2, "not used");
     }
 }

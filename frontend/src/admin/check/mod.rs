@@ -42,11 +42,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(severity: Severity, line: impl Into<Option<u32>>, text: impl Into<String>) -> Self {
-        Self {
-            line: line.into(),
-            severity,
-            text: text.into(),
-        }
+        Self { line: line.into(), severity, text: text.into() }
     }
 
     /// Whether something is wrong.
@@ -78,13 +74,9 @@ pub fn text(text: &[u8]) -> Vec<Finding> {
 pub fn ownership(path: &Path, in_place: bool) -> Vec<Finding> {
     let reasons = trust::reasons_against(path).into_iter();
     if in_place {
-        reasons
-            .map(|reason| Finding::new(Severity::Error, None, reason))
-            .collect()
+        reasons.map(|reason| Finding::new(Severity::Error, None, reason)).collect()
     } else {
         let would = |reason| format!("in place, the starter would not believe it: {reason}");
-        reasons
-            .map(|reason| Finding::new(Severity::Info, None, would(reason)))
-            .collect()
+        reasons.map(|reason| Finding::new(Severity::Info, None, would(reason))).collect()
     }
 }

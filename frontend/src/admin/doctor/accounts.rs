@@ -9,10 +9,7 @@ pub(super) fn checks() -> Vec<Check> {
     let caller = match Caller::look_up() {
         Ok(caller) => caller,
         Err(failure) => {
-            let remedy = failure
-                .next_step()
-                .unwrap_or("give the user an account")
-                .to_owned();
+            let remedy = failure.next_step().unwrap_or("give the user an account").to_owned();
             return vec![Check::missing("account", failure.to_string()).remedy(remedy)];
         }
     };
@@ -37,15 +34,9 @@ fn subordinate_ids(file: &str, text: &str, names: &[&str]) -> Check {
         })
         .collect();
     if ranges.is_empty() {
-        Check::ok(
-            file,
-            "the caller has no ids of his own there; this version does not need any",
-        )
+        Check::ok(file, "the caller has no ids of his own there; this version does not need any")
     } else {
-        Check::ok(
-            file,
-            format!("{}; this version does not need them", ranges.join(", ")),
-        )
+        Check::ok(file, format!("{}; this version does not need them", ranges.join(", ")))
     }
 }
 

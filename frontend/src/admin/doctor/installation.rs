@@ -67,23 +67,15 @@ fn setuid_mount(flags: FsFlags) -> Check {
 /// Whether a setuid program gets its privileges in this very process's place.
 fn privileges(status: &str, uid_map: &str) -> Check {
     let subject = "setuid programs";
-    let no_new_privileges = status
-        .lines()
-        .filter_map(|line| line.strip_prefix("NoNewPrivs:"))
-        .any(|value| value.trim() == "1");
+    let no_new_privileges =
+        status.lines().filter_map(|line| line.strip_prefix("NoNewPrivs:")).any(|value| value.trim() == "1");
     let fields: Vec<&str> = uid_map.split_whitespace().collect();
     if no_new_privileges {
-        Check::missing(
-            subject,
-            "get no privileges here: no_new_privs is set for this process",
-        )
-        .remedy("start from a shell outside the sandbox, service or container that set it")
+        Check::missing(subject, "get no privileges here: no_new_privs is set for this process")
+            .remedy("start from a shell outside the sandbox, service or container that set it")
     } else if fields != ["0", "0", "4294967295"] {
-        Check::missing(
-            subject,
-            "get no privileges of the host here: this is a user namespace",
-        )
-        .remedy("start outside the container")
+        Check::missing(subject, "get no privileges of the host here: this is a user namespace")
+            .remedy("start outside the container")
     } else {
         Check::ok(subject, "get their privileges")
     }
@@ -120,11 +112,8 @@ fn log() -> Check {
     if socket {
         Check::new(subject, State::Ok, "/dev/log takes the starter's lines")
     } else {
-        Check::limited(
-            subject,
-            "there is no /dev/log: containers run, and no log has them",
-        )
-        .remedy("start systemd-journald or another syslog service")
+        Check::limited(subject, "there is no /dev/log: containers run, and no log has them")
+            .remedy("start systemd-journald or another syslog service")
     }
 }
 

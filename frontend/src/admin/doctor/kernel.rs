@@ -37,9 +37,7 @@ pub(super) fn checks(site: &Settings, programs: &Programs) -> Vec<Check> {
     checks.push(seccomp());
     checks.push(landlock(probe::landlock_abi()));
     checks.push(security_modules());
-    checks.push(user_namespaces(|name| {
-        fs::read_to_string(Path::new("/proc/sys").join(name)).ok()
-    }));
+    checks.push(user_namespaces(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).ok()));
     checks
 }
 
@@ -77,11 +75,7 @@ fn calls() -> impl Iterator<Item = Check> {
 }
 
 fn file_systems(known: &str, loadable: &str) -> Vec<Check> {
-    let has = |name: &str| {
-        known
-            .lines()
-            .any(|line| line.split_whitespace().last() == Some(name))
-    };
+    let has = |name: &str| known.lines().any(|line| line.split_whitespace().last() == Some(name));
     let module = |file: &str| {
         let file = format!("/{file}.ko");
         loadable.lines().any(|line| line.contains(&file))
@@ -131,11 +125,8 @@ fn free_loop_devices(used: usize, site: &Settings) -> Check {
     let subject = "free loop devices";
     let most = usize::try_from(site.max_loop_devices.value).unwrap_or(usize::MAX);
     match most.saturating_sub(used) {
-        0 => Check::missing(
-            subject,
-            format!("{used} are in use, and 'max loop devices' is {most}"),
-        )
-        .remedy("raise 'max loop devices' in singularity.conf"),
+        0 => Check::missing(subject, format!("{used} are in use, and 'max loop devices' is {most}"))
+            .remedy("raise 'max loop devices' in singularity.conf"),
         free => Check::ok(subject, format!("{free}: {used} of {most} are in use")),
     }
 }
@@ -174,11 +165,7 @@ fn user_namespaces(sysctl: impl Fn(&str) -> Option<String>) -> Check {
     let is = |name: &str, value: &str| sysctl(name).is_some_and(|found| found.trim() == value);
     let forbidding = [
         ("user/max_user_namespaces", "0", "user.max_user_namespaces = 0"),
-        (
-            "kernel/unprivileged_userns_clone",
-            "0",
-            "kernel.unprivileged_userns_clone = 0",
-        ),
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone = 0"),
         (
             "kernel/apparmor_restrict_unprivileged_userns",
             "1",
@@ -241,9 +228,6 @@ mod tests {
         let ubuntu = user_namespaces(|name| name.contains("apparmor").then(|| "1\n".to_owned()));
         assert_eq!(ubuntu.state, State::Limited);
         assert!(ubuntu.found.contains("apparmor_restrict_unprivileged_userns"));
-        assert_eq!(
-            user_namespaces(|name| Some(name.len().to_string())).state,
-            State::Ok
-        );
+        assert_eq!(user_namespaces(|name| Some(name.len().to_string())).state, State::Ok);
     }
 }

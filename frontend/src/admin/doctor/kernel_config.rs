@@ -47,13 +47,8 @@ fn compressions(config: &str) -> Check {
 
 /// The kernel's configuration, from wherever it is kept.
 fn text(release: &str, programs: &Programs) -> Option<String> {
-    let kept = [
-        format!("/boot/config-{release}"),
-        format!("/lib/modules/{release}/config"),
-    ];
-    kept.iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .or_else(|| unpacked(programs))
+    let kept = [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")];
+    kept.iter().find_map(|path| std::fs::read_to_string(path).ok()).or_else(|| unpacked(programs))
 }
 
 /// The kernel's own copy, which gzip unpacks.
@@ -70,9 +65,7 @@ fn unpacked(programs: &Programs) -> Option<String> {
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    String::from_utf8(ended.stdout)
-        .ok()
-        .filter(|_| ended.status.success())
+    String::from_utf8(ended.stdout).ok().filter(|_| ended.status.success())
 }
 
 #[cfg(test)]
@@ -82,10 +75,7 @@ mod tests {
 
     #[test]
     fn compressions_are_those_that_were_built_in() {
-        let all: String = COMPRESSIONS
-            .iter()
-            .map(|(_, option)| format!("{option}=y\n"))
-            .collect();
+        let all: String = COMPRESSIONS.iter().map(|(_, option)| format!("{option}=y\n")).collect();
         assert_eq!(compressions(&all).state, State::Ok);
         let some = compressions("CONFIG_SQUASHFS_ZLIB=y\n# CONFIG_SQUASHFS_LZ4 is not set\n");
         assert_eq!(some.found, "gzip; not lz4, lzo, xz, zstd");

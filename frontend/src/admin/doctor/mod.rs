@@ -50,12 +50,7 @@ pub struct Check {
 
 impl Check {
     fn new(subject: impl Into<String>, state: State, found: impl Into<String>) -> Self {
-        Self {
-            subject: subject.into(),
-            state,
-            found: found.into(),
-            remedy: None,
-        }
+        Self { subject: subject.into(), state, found: found.into(), remedy: None }
     }
 
     fn ok(subject: impl Into<String>, found: impl Into<String>) -> Self {
@@ -71,10 +66,7 @@ impl Check {
     }
 
     fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self {
-            remedy: Some(remedy.into()),
-            ..self
-        }
+        Self { remedy: Some(remedy.into()), ..self }
     }
 }
 
@@ -100,13 +92,7 @@ pub fn in_words(checks: &[Check]) -> String {
     let width = checks.iter().map(|check| check.subject.len()).max().unwrap_or(0);
     let mut text = String::new();
     for check in checks {
-        let _ = writeln!(
-            text,
-            "{:<8} {:<width$} {}",
-            check.state.name(),
-            check.subject,
-            check.found
-        );
+        let _ = writeln!(text, "{:<8} {:<width$} {}", check.state.name(), check.subject, check.found);
         if let Some(remedy) = &check.remedy {
             let _ = writeln!(text, "{:<8} {:<width$} -> {remedy}", "", "");
         }
@@ -152,10 +138,7 @@ mod tests {
     fn whatever_is_not_ok_is_explained() {
         for check in examine().unwrap() {
             assert!(!check.found.is_empty(), "{check:?}");
-            assert!(
-                check.state != State::Missing || check.remedy.is_some(),
-                "{check:?}"
-            );
+            assert!(check.state != State::Missing || check.remedy.is_some(), "{check:?}");
         }
     }
 }

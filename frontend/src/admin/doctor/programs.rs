@@ -18,49 +18,14 @@ struct Asked {
 }
 
 const PROGRAMS: [Asked; 7] = [
-    Asked {
-        program: MKFS_EXT3,
-        argument: "-V",
-        status: 0,
-        needed: Some("overlay create"),
-    },
-    Asked {
-        program: DEBUGFS,
-        argument: "-V",
-        status: 0,
-        needed: Some("overlay create"),
-    },
-    Asked {
-        program: MKSQUASHFS,
-        argument: "-version",
-        status: 0,
-        needed: Some("build"),
-    },
+    Asked { program: MKFS_EXT3, argument: "-V", status: 0, needed: Some("overlay create") },
+    Asked { program: DEBUGFS, argument: "-V", status: 0, needed: Some("overlay create") },
+    Asked { program: MKSQUASHFS, argument: "-version", status: 0, needed: Some("build") },
     // Older ones call asking for the version a failure.
-    Asked {
-        program: UNSQUASHFS,
-        argument: "-version",
-        status: 1,
-        needed: Some("build"),
-    },
-    Asked {
-        program: SQUASHFUSE,
-        argument: "--help",
-        status: 254,
-        needed: None,
-    },
-    Asked {
-        program: FUSE2FS,
-        argument: "-V",
-        status: 0,
-        needed: None,
-    },
-    Asked {
-        program: FUSE_OVERLAYFS,
-        argument: "--version",
-        status: 0,
-        needed: None,
-    },
+    Asked { program: UNSQUASHFS, argument: "-version", status: 1, needed: Some("build") },
+    Asked { program: SQUASHFUSE, argument: "--help", status: 254, needed: None },
+    Asked { program: FUSE2FS, argument: "-V", status: 0, needed: None },
+    Asked { program: FUSE_OVERLAYFS, argument: "--version", status: 0, needed: None },
 ];
 
 /// Longest version that is shown, in characters.
@@ -69,10 +34,7 @@ const VERSION_MAX: usize = 60;
 /// Each program: where it is and what it says of its version.
 pub(super) fn checks(programs: &Programs) -> Outcome<Vec<Check>> {
     let interrupts = Interrupts::hold()?;
-    Ok(PROGRAMS
-        .iter()
-        .map(|asked| check(asked, programs, &interrupts))
-        .collect())
+    Ok(PROGRAMS.iter().map(|asked| check(asked, programs, &interrupts)).collect())
 }
 
 fn check(asked: &Asked, programs: &Programs, interrupts: &Interrupts) -> Check {
@@ -85,17 +47,9 @@ fn check(asked: &Asked, programs: &Programs, interrupts: &Interrupts) -> Check {
         }
         (Err(_), None) => return Check::ok(name, "is not installed; this version does not use it"),
     };
-    let said = Helper::new(programs, asked.program).and_then(|helper| {
-        helper
-            .args([asked.argument])
-            .tolerating(asked.status)
-            .run(interrupts, || {})
-    });
-    let unused = if asked.needed.is_none() {
-        "; this version does not use it"
-    } else {
-        ""
-    };
+    let said = Helper::new(programs, asked.program)
+        .and_then(|helper| helper.args([asked.argument]).tolerating(asked.status).run(interrupts, || {}));
+    let unused = if asked.needed.is_none() { "; this version does not use it" } else { "" };
     match (said, asked.needed) {
         (Ok(ended), _) => {
             let version = version(name, &[ended.output, ended.errors].concat());
@@ -111,11 +65,8 @@ fn check(asked: &Asked, programs: &Programs, interrupts: &Interrupts) -> Check {
 /// a digit.
 fn version(name: &str, words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
-    let numbered = || {
-        text.lines()
-            .map(str::trim)
-            .filter(|line| line.contains(|letter: char| letter.is_ascii_digit()))
-    };
+    let numbered =
+        || text.lines().map(str::trim).filter(|line| line.contains(|letter: char| letter.is_ascii_digit()));
     let own = numbered().find(|line| line.starts_with(name));
     let line = own.or_else(|| numbered().next()).unwrap_or("version unknown");
     shown(line.chars().take(VERSION_MAX).collect::<String>())
@@ -147,23 +98,9 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_missing_only_where_something_needs_it() {
-        let nowhere = Programs {
-            search_path: Some("/no/such/folder".into()),
-            ..Programs::default()
-        };
+        let nowhere = Programs { search_path: Some("/no/such/folder".into()), ..Programs::default() };
         let checks = checks(&nowhere).unwrap();
-        assert_eq!(
-            checks
-                .iter()
-                .filter(|check| check.state == State::Missing)
-                .count(),
-            4
-        );
-        assert!(
-            checks[0]
-                .remedy
-                .as_deref()
-                .is_some_and(|remedy| remedy.contains("e2fsprogs"))
-        );
+        assert_eq!(checks.iter().filter(|check| check.state == State::Missing).count(), 4);
+        assert!(checks[0].remedy.as_deref().is_some_and(|remedy| remedy.contains("e2fsprogs")));
     }
 }

@@ -55,13 +55,7 @@ fn warn_of_content(source: &Source, object: &Path, extra: &Extra) {
 
 /// Says what the group of the new object `id` keeps it from.
 fn warn_of_place(before: &SifFile, id: u32, group: Option<u32>, extra: &Extra) {
-    let is_overlay = matches!(
-        extra,
-        Extra::Partition {
-            partition_type: PartitionType::Overlay,
-            ..
-        }
-    );
+    let is_overlay = matches!(extra, Extra::Partition { partition_type: PartitionType::Overlay, .. });
     let root_group = before.table.primary().and_then(|(root, _, _)| root.group);
     if let Some(root_group) = root_group.filter(|root_group| is_overlay && group != Some(*root_group)) {
         message::warning(format!(
@@ -161,9 +155,7 @@ fn hexadecimal(pair: [u8; 2]) -> Option<u8> {
 
 fn sbom_format(given: &Given) -> Result<SbomFormat, Wrong> {
     let Some(typed) = given.last("sbomformat").filter(|typed| !typed.is_empty()) else {
-        return Err(Wrong::Usage(
-            "with SBOM datatype, --sbomformat must be passed".into(),
-        ));
+        return Err(Wrong::Usage("with SBOM datatype, --sbomformat must be passed".into()));
     };
     let name = match typed.to_str() {
         Some("github") => "github-json",

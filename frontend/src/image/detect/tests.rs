@@ -18,11 +18,8 @@ const EXT_BYTES: u64 = 4 << 20;
 fn ext(kind: &str) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(EXT_BYTES).unwrap();
-    let made = Command::new("/usr/sbin/mke2fs")
-        .args(["-q", "-F", "-t", kind])
-        .arg(file.path())
-        .status()
-        .unwrap();
+    let made =
+        Command::new("/usr/sbin/mke2fs").args(["-q", "-F", "-t", kind]).arg(file.path()).status().unwrap();
     assert!(made.success());
     std::fs::read(file.path()).unwrap()
 }
@@ -70,13 +67,7 @@ fn a_squashfs_is_known_with_any_of_its_compressions() {
             panic!("{name}")
         };
         assert_eq!(squashfs.compression.name(), name);
-        assert_eq!(
-            squashfs.window,
-            Window {
-                offset: 0,
-                size: 4096
-            }
-        );
+        assert_eq!(squashfs.window, Window { offset: 0, size: 4096 });
     }
     for number in [0, 7, 255] {
         let refused = found(&edited(SQUASHFS, 20, &[number, 0])).unwrap_err();
@@ -86,56 +77,26 @@ fn a_squashfs_is_known_with_any_of_its_compressions() {
 
 #[test]
 fn a_squashfs_of_another_version_or_cut_short_is_refused() {
-    assert_eq!(
-        found(&edited(SQUASHFS, 28, &[3])),
-        Err(Defect::SquashfsVersion(3, 0))
-    );
-    assert_eq!(
-        found(&edited(SQUASHFS, 30, &[1])),
-        Err(Defect::SquashfsVersion(4, 1))
-    );
+    assert_eq!(found(&edited(SQUASHFS, 28, &[3])), Err(Defect::SquashfsVersion(3, 0)));
+    assert_eq!(found(&edited(SQUASHFS, 30, &[1])), Err(Defect::SquashfsVersion(4, 1)));
     let used = u64::from_le_bytes(SQUASHFS[40..48].try_into().unwrap());
-    assert!(
-        found(&SQUASHFS[..used as usize]).is_ok(),
-        "the padding after it is not needed"
-    );
+    assert!(found(&SQUASHFS[..used as usize]).is_ok(), "the padding after it is not needed");
     let short = used - 1;
-    assert_eq!(
-        found(&SQUASHFS[..short as usize]),
-        Err(Defect::SquashfsLength(used, short))
-    );
-    assert_eq!(
-        found(&edited(SQUASHFS, 40, &[0xff; 8])),
-        Err(Defect::SquashfsLength(u64::MAX, 4096))
-    );
-    assert_eq!(
-        found(&edited(SQUASHFS, 40, &[0; 8])),
-        Err(Defect::SquashfsLength(0, 4096))
-    );
+    assert_eq!(found(&SQUASHFS[..short as usize]), Err(Defect::SquashfsLength(used, short)));
+    assert_eq!(found(&edited(SQUASHFS, 40, &[0xff; 8])), Err(Defect::SquashfsLength(u64::MAX, 4096)));
+    assert_eq!(found(&edited(SQUASHFS, 40, &[0; 8])), Err(Defect::SquashfsLength(0, 4096)));
     assert_eq!(found(&SQUASHFS[..95]), Err(Defect::CutShort));
 }
 
 #[test]
 fn an_ext3_is_known_with_what_it_says_of_itself() {
-    let Ok(Format::Ext3(ext3)) = found(&EXT3) else {
-        panic!()
-    };
-    assert_eq!(
-        ext3.window,
-        Window {
-            offset: 0,
-            size: EXT_BYTES
-        }
-    );
+    let Ok(Format::Ext3(ext3)) = found(&EXT3) else { panic!() };
+    assert_eq!(ext3.window, Window { offset: 0, size: EXT_BYTES });
     assert_eq!((ext3.block_bytes, ext3.blocks_bytes), (1024, EXT_BYTES));
     assert!(!ext3.needs_recovery && !ext3.has_errors);
-    let Ok(Format::Ext3(ext3)) = found(&edited(&EXT3, 1024 + 96, &[0x6])) else {
-        panic!()
-    };
+    let Ok(Format::Ext3(ext3)) = found(&edited(&EXT3, 1024 + 96, &[0x6])) else { panic!() };
     assert!(ext3.needs_recovery);
-    let Ok(Format::Ext3(ext3)) = found(&edited(&EXT3, 1024 + 58, &[0x2])) else {
-        panic!()
-    };
+    let Ok(Format::Ext3(ext3)) = found(&edited(&EXT3, 1024 + 58, &[0x2])) else { panic!() };
     assert!(ext3.has_errors);
 }
 
@@ -143,16 +104,8 @@ fn an_ext3_is_known_with_what_it_says_of_itself() {
 fn ext2_and_ext4_are_refused_as_no_ext3() {
     assert_eq!(found(&ext("ext2")), Err(Defect::ExtNoJournal));
     let refused = found(&ext("ext4")).unwrap_err();
-    assert!(
-        matches!(refused, Defect::ExtIncompatible(bits) if bits & 0x40 != 0),
-        "{refused:?}"
-    );
-    assert!(
-        refused
-            .to_string()
-            .starts_with("file is not a valid ext3 image: "),
-        "{refused}"
-    );
+    assert!(matches!(refused, Defect::ExtIncompatible(bits) if bits & 0x40 != 0), "{refused:?}");
+    assert!(refused.to_string().starts_with("file is not a valid ext3 image: "), "{refused}");
 }
 
 #[test]
@@ -164,64 +117,31 @@ fn each_feature_beyond_ext3_is_refused_and_each_of_its_own_is_not() {
     };
     for bit in (0..32).map(|n| 1_u32 << n) {
         assert!(with(92, bit).is_ok(), "compatible {bit:#x}");
-        let incompatible = if bit & 0x16 != 0 {
-            None
-        } else {
-            Some(Defect::ExtIncompatible(bit))
-        };
+        let incompatible = if bit & 0x16 != 0 { None } else { Some(Defect::ExtIncompatible(bit)) };
         assert_eq!(with(96, bit).err(), incompatible, "incompatible {bit:#x}");
-        let read_only = if bit & 0x7 != 0 {
-            None
-        } else {
-            Some(Defect::ExtReadOnlyCompatible(bit))
-        };
+        let read_only = if bit & 0x7 != 0 { None } else { Some(Defect::ExtReadOnlyCompatible(bit)) };
         assert_eq!(with(100, bit).err(), read_only, "read-only compatible {bit:#x}");
     }
 }
 
 #[test]
 fn an_ext3_of_impossible_size_is_refused() {
-    assert_eq!(
-        found(&edited(&EXT3, 1024 + 24, &[7])),
-        Err(Defect::ExtBlockSize(7))
-    );
-    assert_eq!(
-        found(&edited(&EXT3, 1024 + 24, &[0xff; 4])),
-        Err(Defect::ExtBlockSize(u32::MAX))
-    );
+    assert_eq!(found(&edited(&EXT3, 1024 + 24, &[7])), Err(Defect::ExtBlockSize(7)));
+    assert_eq!(found(&edited(&EXT3, 1024 + 24, &[0xff; 4])), Err(Defect::ExtBlockSize(u32::MAX)));
     let cut = &EXT3[..EXT3.len() - 1];
     assert_eq!(found(cut), Err(Defect::ExtLength(EXT_BYTES, EXT_BYTES - 1)));
     let huge = u64::from(u32::MAX) << 16;
     let most = edited(&edited(&EXT3, 1024 + 4, &[0xff; 4]), 1024 + 24, &[6]);
     assert_eq!(found(&most), Err(Defect::ExtLength(huge, EXT_BYTES)));
-    assert_eq!(
-        found(&edited(&EXT3, 1024 + 4, &[0; 4])),
-        Err(Defect::ExtLength(0, EXT_BYTES))
-    );
+    assert_eq!(found(&edited(&EXT3, 1024 + 4, &[0; 4])), Err(Defect::ExtLength(0, EXT_BYTES)));
 }
 
 #[test]
 fn an_image_may_begin_with_its_launch_line() {
-    let Ok(Format::Squashfs(squashfs)) = found(LEGACY) else {
-        panic!()
-    };
-    assert_eq!(
-        squashfs.window,
-        Window {
-            offset: 31,
-            size: 4096
-        }
-    );
-    let Ok(Format::Ext3(ext3)) = found(&prefixed(LAUNCH_LINE, &EXT3)) else {
-        panic!()
-    };
-    assert_eq!(
-        ext3.window,
-        Window {
-            offset: 31,
-            size: EXT_BYTES
-        }
-    );
+    let Ok(Format::Squashfs(squashfs)) = found(LEGACY) else { panic!() };
+    assert_eq!(squashfs.window, Window { offset: 31, size: 4096 });
+    let Ok(Format::Ext3(ext3)) = found(&prefixed(LAUNCH_LINE, &EXT3)) else { panic!() };
+    assert_eq!(ext3.window, Window { offset: 31, size: EXT_BYTES });
     let Ok(Format::Squashfs(squashfs)) = found(&prefixed(b"#!/bin/sh run-singularity\n", SQUASHFS)) else {
         panic!()
     };
@@ -230,17 +150,10 @@ fn an_image_may_begin_with_its_launch_line() {
 
 #[test]
 fn only_a_first_line_that_is_one_moves_the_image() {
-    for start in [
-        &b"#!/bin/sh\n run-singularity\n"[..],
-        b"x run-singularity\n",
-        b"#!/bin/sh\n",
-        b" run-singularity\n",
-    ] {
-        assert_eq!(
-            found(&prefixed(start, SQUASHFS)),
-            Err(Defect::Unrecognised),
-            "{start:?}"
-        );
+    for start in
+        [&b"#!/bin/sh\n run-singularity\n"[..], b"x run-singularity\n", b"#!/bin/sh\n", b" run-singularity\n"]
+    {
+        assert_eq!(found(&prefixed(start, SQUASHFS)), Err(Defect::Unrecognised), "{start:?}");
     }
     let inside = edited(SQUASHFS, 200, b"#! run-singularity\n");
     assert!(matches!(found(&inside), Ok(Format::Squashfs(squashfs)) if squashfs.window.offset == 0));
@@ -251,10 +164,7 @@ fn a_launch_line_with_nothing_behind_it_is_no_image() {
     for end in 28..=31 {
         assert_eq!(found(&LAUNCH_LINE[..end]), Err(Defect::Unrecognised));
     }
-    assert_eq!(
-        found(&prefixed(LAUNCH_LINE, &SQUASHFS[..40])),
-        Err(Defect::CutShort)
-    );
+    assert_eq!(found(&prefixed(LAUNCH_LINE, &SQUASHFS[..40])), Err(Defect::CutShort));
 }
 
 #[test]
@@ -264,35 +174,16 @@ fn what_has_no_mark_is_not_recognised() {
         assert_eq!(found(bytes), Err(Defect::Unrecognised));
     }
     let elsewhere = edited(&edited(TINY, 32, b"XXXXXXXXXX"), 1100, b"SIF_MAGIC\0");
-    assert_eq!(
-        found(&elsewhere),
-        Err(Defect::Unrecognised),
-        "the mark is at its place or nowhere"
-    );
+    assert_eq!(found(&elsewhere), Err(Defect::Unrecognised), "the mark is at its place or nowhere");
 }
 
 #[test]
 fn a_native_sif_is_its_root_and_what_belongs_to_it() {
     let image = native(TINY);
     let root = image.primary.unwrap();
-    assert_eq!(
-        (root.id, root.window, root.arch),
-        (
-            3,
-            Window {
-                offset: 36864,
-                size: 4096
-            },
-            Arch::AMD64
-        )
-    );
-    let RootContent::Squashfs(squashfs) = root.content else {
-        panic!("{root:?}")
-    };
-    assert_eq!(
-        (squashfs.window, squashfs.compression),
-        (root.window, Compression::Gzip)
-    );
+    assert_eq!((root.id, root.window, root.arch), (3, Window { offset: 36864, size: 4096 }, Arch::AMD64));
+    let RootContent::Squashfs(squashfs) = root.content else { panic!("{root:?}") };
+    assert_eq!((squashfs.window, squashfs.compression), (root.window, Compression::Gzip));
     assert!(!image.signed && !image.encrypted());
     assert!(native(SIGNED).signed);
 }
@@ -320,20 +211,10 @@ fn overlays_and_data_are_found_in_the_group_of_the_root_and_in_table_order() {
         overlay(FsType::Raw, SQUASHFS),
         NewObject::new(DataType::Generic, Data::Bytes(SQUASHFS)),
     ]);
-    assert_eq!(
-        image
-            .overlays
-            .iter()
-            .map(|overlay| overlay.id)
-            .collect::<Vec<_>>(),
-        [1, 3]
-    );
+    assert_eq!(image.overlays.iter().map(|overlay| overlay.id).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(image.data.iter().map(|data| data.id).collect::<Vec<_>>(), [6]);
     assert_eq!(
-        image
-            .ext3_overlays()
-            .map(|(id, ext3)| (id, ext3.window.size))
-            .collect::<Vec<_>>(),
+        image.ext3_overlays().map(|(id, ext3)| (id, ext3.window.size)).collect::<Vec<_>>(),
         [(1, EXT_BYTES)]
     );
     assert!(matches!(image.overlays[1].content, EmbeddedContent::Squashfs(_)));
@@ -342,29 +223,17 @@ fn overlays_and_data_are_found_in_the_group_of_the_root_and_in_table_order() {
 #[test]
 fn a_sif_without_a_root_has_every_overlay_and_the_architecture_of_its_header() {
     let image = sif(&[partition(FsType::Ext3, PartitionType::Overlay, &EXT3).in_group(Some(7))]);
-    assert_eq!(
-        (image.primary, image.overlays.len(), image.arch),
-        (None, 1, Arch::NONE)
-    );
+    assert_eq!((image.primary, image.overlays.len(), image.arch), (None, 1, Arch::NONE));
 }
 
 #[test]
 fn a_root_that_is_not_what_its_descriptor_says_is_refused() {
     for (at, byte) in [(4096 + 2 * 585 + 201, 2), (36864, 0)] {
-        assert_eq!(
-            found(&edited(TINY, at, &[byte])),
-            Err(Defect::PartitionContent(3))
-        );
+        assert_eq!(found(&edited(TINY, at, &[byte])), Err(Defect::PartitionContent(3)));
     }
-    assert_eq!(
-        found(&edited(TINY, 36864 + 28, &[3])),
-        Err(Defect::SquashfsVersion(3, 0))
-    );
+    assert_eq!(found(&edited(TINY, 36864 + 28, &[3])), Err(Defect::SquashfsVersion(3, 0)));
     let unknown = native(&edited(TINY, 4096 + 2 * 585 + 201, &[9]));
-    assert_eq!(
-        unknown.primary.unwrap().content,
-        RootContent::Other(FsType::Unknown(9))
-    );
+    assert_eq!(unknown.primary.unwrap().content, RootContent::Other(FsType::Unknown(9)));
 }
 
 #[test]

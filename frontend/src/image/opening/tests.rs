@@ -71,10 +71,7 @@ fn images_are_told_by_their_content_in_a_confined_reader() {
 fn a_squashfs_is_never_open_for_writing() {
     let place = Place::new();
     let path = place.file("x", SQUASHFS, 0o644);
-    for image in [
-        open(&path, Access::ReadWrite).unwrap(),
-        open_writable_if_permitted(&path).unwrap(),
-    ] {
+    for image in [open(&path, Access::ReadWrite).unwrap(), open_writable_if_permitted(&path).unwrap()] {
         assert_eq!(image.access, Access::ReadOnly);
         (&image.file).write_all(b"x").unwrap_err();
     }
@@ -122,18 +119,12 @@ fn the_root_directory_is_no_sandbox() {
 fn missing_empty_and_short_files_are_refused_in_words() {
     let place = Place::new();
     let missing = place.path("missing");
-    let expected = format!(
-        "could not open image {}: No such file or directory",
-        missing.display()
-    );
+    let expected = format!("could not open image {}: No such file or directory", missing.display());
     assert_eq!(refusal(&missing), expected);
     assert!(refusal(&place.file("empty", b"", 0o644)).ends_with("format not recognized: the file is empty"));
     assert!(refusal(&place.file("short", b"hsqs", 0o644)).ends_with("recognized: the file has only 4 bytes"));
     let cut = refusal(&place.file("cut", &TINY[..38000], 0o644));
-    assert!(
-        cut.contains("/cut: corrupted SIF: the object in slot 2 lies outside"),
-        "{cut}"
-    );
+    assert!(cut.contains("/cut: corrupted SIF: the object in slot 2 lies outside"), "{cut}");
     assert!(refusal(&place.file("text", &[b'x'; 5000], 0o644)).ends_with(": image format not recognized"));
 }
 
@@ -147,15 +138,9 @@ fn a_name_cannot_forge_a_line_of_the_message() {
 #[test]
 fn an_ordinary_user_is_told_what_he_may_not_do() {
     let place = Place::new();
-    let (unreadable, read_only) = (
-        place.file("secret", TINY, 0o600),
-        place.file("shared", TINY, 0o644),
-    );
+    let (unreadable, read_only) = (place.file("secret", TINY, 0o600), place.file("shared", TINY, 0o644));
     let said = as_nobody(|| refusal(&unreadable));
-    assert!(
-        said.ends_with("/secret is not readable by the current user, check permissions"),
-        "{said}"
-    );
+    assert!(said.ends_with("/secret is not readable by the current user, check permissions"), "{said}");
     let said = as_nobody(|| open(&read_only, Access::ReadWrite).unwrap_err().to_string());
     assert!(
         said.starts_with("could not use ") && said.ends_with("you don't have write permissions"),
@@ -170,10 +155,7 @@ fn an_ordinary_user_is_told_what_he_may_not_do() {
     std::fs::write(closed.join("x"), TINY).unwrap();
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
     let said = as_nobody(|| refusal(&closed.join("x")));
-    assert!(
-        said.ends_with("/closed/x is not readable by the current user, check permissions"),
-        "{said}"
-    );
+    assert!(said.ends_with("/closed/x is not readable by the current user, check permissions"), "{said}");
 }
 
 #[test]
@@ -194,13 +176,7 @@ fn the_largest_table_passes_the_confined_reader_in_time() {
     let end = 4096 + slots * slot_bytes;
     let mut bytes = TINY[..4096].to_vec();
     bytes.resize(usize::try_from(end).unwrap(), 0);
-    for (at, field) in [
-        (80, 0),
-        (88, slots),
-        (104, slots * slot_bytes),
-        (112, end),
-        (120, 0),
-    ] {
+    for (at, field) in [(80, 0), (88, slots), (104, slots * slot_bytes), (112, end), (120, 0)] {
         bytes[at..at + 8].copy_from_slice(&field.to_le_bytes());
     }
     let (used, _) = bytes[4096..].as_chunks_mut::<585>();

@@ -25,10 +25,7 @@ pub(super) fn evaluate(
         Err(Stop::Foreign(foreign)) => foreign,
         result => return finish(&shell, result),
     };
-    message::verbose(format!(
-        "Evaluating {} with the image's shell",
-        describe(&foreign)
-    ));
+    message::verbose(format!("Evaluating {} with the image's shell", describe(&foreign)));
     if let Some(image_shell) = image_shell::find() {
         return image_shell.evaluate(&script, start, arguments);
     }

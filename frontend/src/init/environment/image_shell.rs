@@ -40,14 +40,8 @@ pub(super) struct ImageShell {
 /// Finds a shell, and this program to become afterwards; nothing where either is out of reach. bash comes first: the
 /// incumbents' own shell understands its language, so images use it.
 pub(super) fn find() -> Option<ImageShell> {
-    let path = ["/bin/bash", execute::SHELL]
-        .into_iter()
-        .find(|path| execute::is_executable(path))?;
-    let init = File::options()
-        .read(true)
-        .custom_flags(libc::O_PATH)
-        .open("/proc/self/exe")
-        .ok()?;
+    let path = ["/bin/bash", execute::SHELL].into_iter().find(|path| execute::is_executable(path))?;
+    let init = File::options().read(true).custom_flags(libc::O_PATH).open("/proc/self/exe").ok()?;
     Some(ImageShell { path, init })
 }
 
@@ -64,25 +58,15 @@ impl ImageShell {
     ) -> Result<Environment, Ending> {
         let doing = || format!("starting {} for the environment scripts", self.path);
         let (mut source, result) = (memory_file().doing(doing)?, memory_file().doing(doing)?);
-        let end = format!(
-            "exec {} {DUMP} {}\n",
-            numbered(self.init.as_raw_fd()),
-            result.as_raw_fd()
-        );
-        source
-            .write_all(&[script, end.as_bytes()].concat())
-            .doing(doing)?;
+        let end = format!("exec {} {DUMP} {}\n", numbered(self.init.as_raw_fd()), result.as_raw_fd());
+        source.write_all(&[script, end.as_bytes()].concat()).doing(doing)?;
         fcntl(&self.init, FcntlArg::F_SETFD(FdFlag::empty())).doing(doing)?;
         signal::set_blocked(&[libc::SIGCHLD]).doing(doing)?;
         let child = Command::new(self.path)
             .arg(numbered(source.as_raw_fd()))
             .args(arguments.iter().map(|argument| OsStr::from_bytes(argument)))
             .env_clear()
-            .envs(
-                start
-                    .iter()
-                    .map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))),
-            )
+            .envs(start.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))))
             .spawn()
             .doing(doing)?;
         let status = wait(child)?;
@@ -134,9 +118,7 @@ fn read(file: &File) -> Outcome<Option<Environment>> {
     let doing = || "reading the environment of the image's shell".to_owned();
     let length = usize::try_from(file.metadata().doing(doing)?.len()).unwrap_or(usize::MAX);
     if length > PAYLOAD_BYTES_MAX {
-        return Err(Failure::new(
-            "the image's environment scripts set more than 8 MiB of variables",
-        ));
+        return Err(Failure::new("the image's environment scripts set more than 8 MiB of variables"));
     }
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0).doing(doing)?;
@@ -148,11 +130,7 @@ fn read(file: &File) -> Outcome<Option<Environment>> {
         let (name, value) = variable.split_at(equals);
         Some((name, value.get(1..).unwrap_or_default()))
     });
-    Ok(Some(
-        pairs
-            .filter(|(name, _)| !OF_THE_SHELL.iter().any(|own| own.as_bytes() == *name))
-            .collect(),
-    ))
+    Ok(Some(pairs.filter(|(name, _)| !OF_THE_SHELL.iter().any(|own| own.as_bytes() == *name)).collect()))
 }
 
 /// Writes this process's environment to a descriptor, for [`ImageShell::evaluate`]: each variable with a NUL, and one

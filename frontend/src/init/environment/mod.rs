@@ -22,13 +22,8 @@ const PREFIXES: [&str; 2] = ["SINGULARITY_", "APPTAINER_"];
 /// The prompt of each [`Dialect`], in order.
 const PROMPTS: [&str; 2] = ["Singularity> ", "Apptainer> "];
 /// Variables that only options of the command line decide.
-const FIXED: [&[u8]; 5] = [
-    b"HOME",
-    b"SINGULARITY_SHELL",
-    b"APPTAINER_SHELL",
-    b"SINGULARITY_APPNAME",
-    b"APPTAINER_APPNAME",
-];
+const FIXED: [&[u8]; 5] =
+    [b"HOME", b"SINGULARITY_SHELL", b"APPTAINER_SHELL", b"SINGULARITY_APPNAME", b"APPTAINER_APPNAME"];
 
 /// Works out the environment of the user's program, which starts in `directory`.
 ///
@@ -90,11 +85,7 @@ fn wishes(payload: &Payload, imported: &Environment) -> Result<Vec<Wish>, Ending
     let mut wishes = given(&payload.prefixed);
     for file in &payload.environment_files {
         for (name, value) in evaluate_file(file, payload, imported)? {
-            wishes.push(Wish {
-                name,
-                value,
-                evaluated: false,
-            });
+            wishes.push(Wish { name, value, evaluated: false });
         }
     }
     wishes.extend(given(&payload.typed));
@@ -126,13 +117,8 @@ fn evaluate_file(
     start.set("PATH", DEFAULT_PATH);
     let script = [b"set -a\n", file.content.as_slice(), b"\n"].concat();
     let result = evaluation::evaluate(|_| script.clone(), &start, &[])?;
-    let new = result
-        .iter()
-        .filter(|(name, value)| start.get(name) != Some(*value));
-    Ok(new
-        .filter(|(name, _)| *name != b"PWD")
-        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-        .collect())
+    let new = result.iter().filter(|(name, value)| start.get(name) != Some(*value));
+    Ok(new.filter(|(name, _)| *name != b"PWD").map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
 }
 
 /// The arguments of the user's program, which scripts see as theirs.
@@ -179,10 +165,7 @@ fn finish(environment: &mut Environment, payload: &Payload, directory: &[u8]) {
 /// Lets bash set the prompt once more after its own start-up files have.
 fn force_prompt(environment: &mut Environment) {
     let prompt = environment.get("PS1").unwrap_or_default();
-    let forced = match environment
-        .get("PROMPT_COMMAND")
-        .filter(|command| !command.is_empty())
-    {
+    let forced = match environment.get("PROMPT_COMMAND").filter(|command| !command.is_empty()) {
         None => [b"PS1=\"", prompt, b"\"; unset PROMPT_COMMAND"].concat(),
         Some(command) => {
             let restore = b"; PROMPT_COMMAND=\"${PROMPT_COMMAND%%; PROMPT_COMMAND=*}\"; PS1=\"";
@@ -194,11 +177,7 @@ fn force_prompt(environment: &mut Environment) {
 
 /// What the container says of itself and nobody changes, by name without prefix.
 fn container_variables(payload: &Payload) -> Vec<(&'static str, &[u8])> {
-    let name = payload
-        .image
-        .rsplit(|byte| *byte == b'/')
-        .find(|part| !part.is_empty())
-        .unwrap_or_default();
+    let name = payload.image.rsplit(|byte| *byte == b'/').find(|part| !part.is_empty()).unwrap_or_default();
     let mut variables = vec![("CONTAINER", payload.image.as_slice()), ("NAME", name)];
     if let Action::Shell(Some(shell), _) = &payload.action {
         variables.push(("SHELL", shell));

@@ -105,14 +105,7 @@ impl Scripts {
             Self::None => {}
         }
         if !wished {
-            line(
-                &mut script,
-                &[
-                    LIBRARIES,
-                    HOST_LIBRARIES.as_bytes(),
-                    b"\"; export LD_LIBRARY_PATH",
-                ],
-            );
+            line(&mut script, &[LIBRARIES, HOST_LIBRARIES.as_bytes(), b"\"; export LD_LIBRARY_PATH"]);
             wish(&mut script, wishes, with_shell);
         }
         script.extend(EPILOGUE);
@@ -133,18 +126,12 @@ fn in_folder(name: &[u8]) -> Text {
 /// Whether this is a file that may be read; says so where it may not.
 fn is_usable(path: &[u8]) -> bool {
     let path = OsStr::from_bytes(path);
-    if !Path::new(path)
-        .metadata()
-        .is_ok_and(|metadata| metadata.is_file())
-    {
+    if !Path::new(path).metadata().is_ok_and(|metadata| metadata.is_file()) {
         return false;
     }
     let readable = access(path, AccessFlags::R_OK).is_ok();
     if !readable {
-        message::warning(format!(
-            "Skipping environment script {}: it may not be read",
-            shown(path)
-        ));
+        message::warning(format!("Skipping environment script {}: it may not be read", shown(path)));
     }
     readable
 }
@@ -165,22 +152,12 @@ fn source(script: &mut Text, name: &[u8]) {
 
 /// Sets `PATH` where nobody has.
 fn default_path(script: &mut Text) {
-    line(
-        script,
-        &[b"PATH=\"${PATH-", DEFAULT_PATH.as_bytes(), b"}\"; export PATH"],
-    );
+    line(script, &[b"PATH=\"${PATH-", DEFAULT_PATH.as_bytes(), b"}\"; export PATH"]);
 }
 
 /// Adds to `PATH` what it lacks of the default.
 fn complete_path(script: &mut Text) {
-    line(
-        script,
-        &[
-            b"__complete_path '",
-            DEFAULT_PATH.replace(':', " ").as_bytes(),
-            b"'",
-        ],
-    );
+    line(script, &[b"__complete_path '", DEFAULT_PATH.replace(':', " ").as_bytes(), b"'"]);
 }
 
 /// Carries out what the user wants, after the image had its say.
@@ -188,12 +165,7 @@ fn wish(script: &mut Text, wishes: &[Wish], with_shell: bool) {
     // What an image's script asked for in its own interest.
     line(script, &[b"set +e +u"]);
     default_path(script);
-    for Wish {
-        name,
-        value,
-        evaluated,
-    } in wishes
-    {
+    for Wish { name, value, evaluated } in wishes {
         if !is_name(name) || READ_ONLY.contains(&name.as_slice()) {
             continue;
         }
@@ -208,14 +180,7 @@ fn wish(script: &mut Text, wishes: &[Wish], with_shell: bool) {
         };
         let double = double_quoted(&value);
         let evaluated = *evaluated && is_one_word(&double) && (with_shell || !needs_shell(&value));
-        line(
-            script,
-            &[
-                &name,
-                b"=",
-                &if evaluated { double } else { single_quoted(&value) },
-            ],
-        );
+        line(script, &[&name, b"=", &if evaluated { double } else { single_quoted(&value) }]);
     }
 }
 
@@ -268,9 +233,7 @@ mod tests {
 
     #[test]
     fn a_quoted_value_is_always_exactly_one_word() {
-        for value in [
-            "", "a b", "it's", "a\"b", "tail\\", "\\\"", "x\\\\", "$HOME", "a\nb", "#no",
-        ] {
+        for value in ["", "a b", "it's", "a\"b", "tail\\", "\\\"", "x\\\\", "$HOME", "a\nb", "#no"] {
             assert!(is_one_word(&single_quoted(value.as_bytes())), "{value:?}");
             assert!(is_one_word(&double_quoted(value.as_bytes())), "{value:?}");
         }

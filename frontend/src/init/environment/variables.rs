@@ -26,26 +26,17 @@ impl Environment {
 
     /// All variables, by name.
     pub(in crate::init) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
     /// As the kernel wants them; what a C string cannot hold is left out.
     pub(in crate::init) fn to_c_strings(&self) -> Vec<CString> {
-        self.iter()
-            .filter_map(|(name, value)| CString::new([name, b"=", value].concat()).ok())
-            .collect()
+        self.iter().filter_map(|(name, value)| CString::new([name, b"=", value].concat()).ok()).collect()
     }
 }
 
 impl<N: Into<Text>, V: Into<Text>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }

@@ -124,14 +124,7 @@ fn printf(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
         let left = values.len();
         let mut bytes = format.iter();
         while let Some(byte) = bytes.next() {
-            match (
-                byte,
-                if matches!(byte, b'%' | b'\\') {
-                    bytes.next()
-                } else {
-                    None
-                },
-            ) {
+            match (byte, if matches!(byte, b'%' | b'\\') { bytes.next() } else { None }) {
                 (b'%', Some(b's')) => text.extend(values.next().into_iter().flatten()),
                 (b'%', Some(b'%')) => text.push(b'%'),
                 (b'\\', Some(b'n')) => text.push(b'\n'),
@@ -262,9 +255,5 @@ fn set(shell: &mut Shell, arguments: &[Text]) -> Result<i32, Stop> {
             }
         }
     }
-    if arguments.is_empty() {
-        Err(Stop::foreign("a list of variables"))
-    } else {
-        Ok(0)
-    }
+    if arguments.is_empty() { Err(Stop::foreign("a list of variables")) } else { Ok(0) }
 }

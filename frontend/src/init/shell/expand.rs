@@ -51,11 +51,7 @@ impl Shell {
                 }
                 let (files, looked_at) = pattern::files(&field);
                 self.spend(looked_at)?;
-                if files.is_empty() {
-                    fields.push(text_of(&field))
-                } else {
-                    fields.extend(files)
-                }
+                if files.is_empty() { fields.push(text_of(&field)) } else { fields.extend(files) }
             }
         }
         Ok(fields)
@@ -141,24 +137,14 @@ impl Shell {
 
     fn pieces(&mut self, part: &Part) -> Result<Vec<Piece>, Stop> {
         match part {
-            Part::Plain(text) => Ok(vec![Piece::Fixed {
-                glyphs: plain(text),
-                quoted: false,
-            }]),
-            Part::Quoted(text) => Ok(vec![Piece::Fixed {
-                glyphs: literal(text),
-                quoted: true,
-            }]),
+            Part::Plain(text) => Ok(vec![Piece::Fixed { glyphs: plain(text), quoted: false }]),
+            Part::Quoted(text) => Ok(vec![Piece::Fixed { glyphs: literal(text), quoted: true }]),
             Part::Foreign(what) => Err(Stop::foreign(*what)),
             Part::Substitution { list, quoted } => {
                 let output = self.capture(list)?;
                 Ok(vec![piece(output, *quoted)])
             }
-            Part::Parameter {
-                name,
-                operation,
-                quoted,
-            } => self.parameter(name, operation, *quoted),
+            Part::Parameter { name, operation, quoted } => self.parameter(name, operation, *quoted),
         }
     }
 
@@ -212,19 +198,11 @@ impl Shell {
                 let length = std::str::from_utf8(&value).map_or(value.len(), |text| text.chars().count());
                 Ok(vec![piece(length.to_string().into(), quoted)])
             }
-            Operation::Alternative {
-                empty_too,
-                kind,
-                word,
-            } => {
+            Operation::Alternative { empty_too, kind, word } => {
                 let value = value.filter(|value| !(*empty_too && value.is_empty()));
                 self.alternative(name, value, *kind, word, quoted)
             }
-            Operation::Trim {
-                suffix,
-                longest,
-                pattern,
-            } => {
+            Operation::Trim { suffix, longest, pattern } => {
                 let pattern = self.pattern(pattern)?;
                 let value = value.unwrap_or_default();
                 self.spend(value.len().saturating_mul(pattern.len().max(8) / 8))?;
@@ -256,11 +234,7 @@ impl Shell {
 
     /// The word of an alternative: within quotes it is quoted, outside its plain text is split like a value.
     fn word_pieces(&mut self, word: &Word, quoted: bool) -> Result<Vec<Piece>, Stop> {
-        let mut pieces = if quoted {
-            vec![piece(Text::new(), true)]
-        } else {
-            Vec::new()
-        };
+        let mut pieces = if quoted { vec![piece(Text::new(), true)] } else { Vec::new() };
         for part in word {
             match part {
                 Part::Plain(text) if !quoted => {
@@ -275,9 +249,7 @@ impl Shell {
 
     fn positional(&self, name: &[u8], quoted: bool) -> Vec<Piece> {
         if quoted && name == b"*" {
-            let separator = self
-                .get(b"IFS")
-                .map_or(Some(b' '), |separators| separators.first().copied());
+            let separator = self.get(b"IFS").map_or(Some(b' '), |separators| separators.first().copied());
             return vec![piece(self.positional.join(separator.as_slice()), true)];
         }
         let mut pieces = Vec::new();
@@ -296,12 +268,8 @@ impl Shell {
             b"#" => Ok(Some(self.positional.len().to_string().into())),
             b"-" | b"$" | b"!" | b"0" => Err(Stop::foreign("a parameter of the shell's own")),
             [digit, ..] if digit.is_ascii_digit() => {
-                let number = std::str::from_utf8(name)
-                    .ok()
-                    .and_then(|digits| digits.parse::<usize>().ok());
-                Ok(number
-                    .and_then(|number| self.positional.get(number.checked_sub(1)?))
-                    .cloned())
+                let number = std::str::from_utf8(name).ok().and_then(|digits| digits.parse::<usize>().ok());
+                Ok(number.and_then(|number| self.positional.get(number.checked_sub(1)?)).cloned())
             }
             name => match self.get(name) {
                 None if OTHER_SHELLS.contains(&name) || name.starts_with(b"BASH") => {
@@ -346,10 +314,7 @@ impl Fields {
     fn split(&mut self, text: &[u8], separators: &[u8]) {
         for byte in text {
             if !separators.contains(byte) {
-                self.open.get_or_insert_default().push(Glyph {
-                    byte: *byte,
-                    literal: false,
-                });
+                self.open.get_or_insert_default().push(Glyph { byte: *byte, literal: false });
             } else if byte.is_ascii_whitespace() {
                 self.end();
             } else {
@@ -361,32 +326,15 @@ impl Fields {
 }
 
 fn piece(text: Text, quoted: bool) -> Piece {
-    if quoted {
-        Piece::Fixed {
-            glyphs: literal(&text),
-            quoted,
-        }
-    } else {
-        Piece::Loose(text)
-    }
+    if quoted { Piece::Fixed { glyphs: literal(&text), quoted } } else { Piece::Loose(text) }
 }
 
 fn plain(text: &[u8]) -> Vec<Glyph> {
-    text.iter()
-        .map(|byte| Glyph {
-            byte: *byte,
-            literal: false,
-        })
-        .collect()
+    text.iter().map(|byte| Glyph { byte: *byte, literal: false }).collect()
 }
 
 fn literal(text: &[u8]) -> Vec<Glyph> {
-    text.iter()
-        .map(|byte| Glyph {
-            byte: *byte,
-            literal: true,
-        })
-        .collect()
+    text.iter().map(|byte| Glyph { byte: *byte, literal: true }).collect()
 }
 
 fn text_of(glyphs: &[Glyph]) -> Text {

@@ -60,10 +60,7 @@ pub(super) struct Foreign {
 
 impl Stop {
     fn foreign(what: impl Into<String>) -> Self {
-        Self::Foreign(Foreign {
-            script: None,
-            what: what.into(),
-        })
+        Self::Foreign(Foreign { script: None, what: what.into() })
     }
 }
 
@@ -115,14 +112,9 @@ impl Shell {
         variables: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         positional: Vec<Text>,
     ) -> Self {
-        let exported = |value: &[u8]| Variable {
-            value: Some(value.to_vec()),
-            exported: true,
-        };
+        let exported = |value: &[u8]| Variable { value: Some(value.to_vec()), exported: true };
         Self {
-            variables: variables
-                .map(|(name, value)| (name.to_vec(), exported(value)))
-                .collect(),
+            variables: variables.map(|(name, value)| (name.to_vec(), exported(value))).collect(),
             functions: BTreeMap::new(),
             positional,
             hidden: Vec::new(),
@@ -220,10 +212,7 @@ impl Shell {
 
     /// Pays for work.
     fn spend(&mut self, work: usize) -> Result<(), Stop> {
-        self.work_left = self
-            .work_left
-            .checked_sub(work)
-            .ok_or_else(|| Stop::foreign("very much work"))?;
+        self.work_left = self.work_left.checked_sub(work).ok_or_else(|| Stop::foreign("very much work"))?;
         Ok(())
     }
 

@@ -29,11 +29,7 @@ pub(super) struct Parser<'a> {
 pub(super) fn parse(text: &[u8]) -> Parsed<List> {
     let mut parser = Parser::new(text, 0);
     let list = parser.list()?;
-    if parser.at < text.len() {
-        Err(Stop::foreign("a syntax error"))
-    } else {
-        Ok(list)
-    }
+    if parser.at < text.len() { Err(Stop::foreign("a syntax error")) } else { Ok(list) }
 }
 
 /// Parses a whole text as one word.
@@ -43,11 +39,7 @@ pub(super) fn parse(text: &[u8]) -> Parsed<List> {
 pub(super) fn parse_word(text: &[u8]) -> Parsed<Word> {
     let mut parser = Parser::new(text, 0);
     let word = parser.word()?;
-    if parser.at < text.len() {
-        Err(Stop::foreign("more than one word"))
-    } else {
-        Ok(word)
-    }
+    if parser.at < text.len() { Err(Stop::foreign("more than one word")) } else { Ok(word) }
 }
 
 impl<'a> Parser<'a> {
@@ -132,10 +124,7 @@ impl<'a> Parser<'a> {
     /// The reserved or other plain word that comes next; empty for anything else.
     fn plain_word(&self) -> &'a [u8] {
         let rest = self.rest();
-        let end = rest
-            .iter()
-            .position(|byte| is_special(*byte))
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
         match rest.get(end) {
             Some(b'\'' | b'"' | b'\\' | b'$' | b'`') => b"",
             _ => rest.get(..end).unwrap_or_default(),
@@ -148,11 +137,7 @@ impl<'a> Parser<'a> {
 
     fn expect_reserved(&mut self, word: &'static [u8]) -> Parsed<()> {
         self.lines();
-        if self.eat_reserved(word) {
-            Ok(())
-        } else {
-            Err(Stop::foreign("a syntax error"))
-        }
+        if self.eat_reserved(word) { Ok(()) } else { Err(Stop::foreign("a syntax error")) }
     }
 
     /// Commands up to whatever ends a list.
@@ -170,11 +155,7 @@ impl<'a> Parser<'a> {
                 let command = parser.and_or()?;
                 parser.blanks();
                 let background = parser.peek() == Some(b'&');
-                list.push(if background {
-                    Command::Foreign("a background command")
-                } else {
-                    command
-                });
+                list.push(if background { Command::Foreign("a background command") } else { command });
                 match parser.peek() {
                     Some(b'&') => drop(parser.next()),
                     Some(b';') if !parser.rest().starts_with(b";;") => drop(parser.next()),
@@ -188,11 +169,7 @@ impl<'a> Parser<'a> {
     /// Commands that must be there.
     fn body(&mut self) -> Parsed<List> {
         let list = self.list()?;
-        if list.is_empty() {
-            Err(Stop::foreign("a syntax error"))
-        } else {
-            Ok(list)
-        }
+        if list.is_empty() { Err(Stop::foreign("a syntax error")) } else { Ok(list) }
     }
 
     fn and_or(&mut self) -> Parsed<Command> {
@@ -223,11 +200,7 @@ impl<'a> Parser<'a> {
             self.blanks();
             command = Command::Foreign("a pipeline");
         }
-        Ok(if negated {
-            Command::Not(Box::new(command))
-        } else {
-            command
-        })
+        Ok(if negated { Command::Not(Box::new(command)) } else { command })
     }
 
     fn command(&mut self) -> Parsed<Command> {
@@ -269,11 +242,7 @@ impl<'a> Parser<'a> {
             return Err(Stop::foreign("arithmetic"));
         }
         let list = self.body()?;
-        if self.eat(b")") {
-            Ok(Command::Subshell(list))
-        } else {
-            Err(Stop::foreign("a syntax error"))
-        }
+        if self.eat(b")") { Ok(Command::Subshell(list)) } else { Err(Stop::foreign("a syntax error")) }
     }
 
     fn function(&mut self) -> Parsed<Command> {
@@ -284,10 +253,7 @@ impl<'a> Parser<'a> {
         self.blanks();
         self.eat(b")");
         self.lines();
-        Ok(Command::Function {
-            name: name.to_vec(),
-            body: Rc::new(self.command()?),
-        })
+        Ok(Command::Function { name: name.to_vec(), body: Rc::new(self.command()?) })
     }
 
     fn if_command(&mut self) -> Parsed<Command> {
@@ -301,11 +267,7 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        let otherwise = if self.eat_reserved(b"else") {
-            self.body()?
-        } else {
-            List::new()
-        };
+        let otherwise = if self.eat_reserved(b"else") { self.body()? } else { List::new() };
         self.expect_reserved(b"fi")?;
         Ok(Command::If { branches, otherwise })
     }
@@ -319,19 +281,11 @@ impl<'a> Parser<'a> {
         }
         self.eat(name);
         self.lines();
-        let words = if self.eat_reserved(b"in") {
-            Some(self.words()?)
-        } else {
-            None
-        };
+        let words = if self.eat_reserved(b"in") { Some(self.words()?) } else { None };
         self.blanks();
         self.eat(b";");
         let body = self.loop_body()?;
-        Ok(Command::For {
-            name: name.to_vec(),
-            words,
-            body,
-        })
+        Ok(Command::For { name: name.to_vec(), words, body })
     }
 
     fn words(&mut self) -> Parsed<Vec<Word>> {
@@ -352,11 +306,7 @@ impl<'a> Parser<'a> {
         }
         let condition = self.body()?;
         let body = self.loop_body()?;
-        Ok(Command::While {
-            until,
-            condition,
-            body,
-        })
+        Ok(Command::While { until, condition, body })
     }
 
     fn loop_body(&mut self) -> Parsed<List> {
@@ -420,29 +370,19 @@ impl<'a> Parser<'a> {
             return Err(Stop::foreign("a syntax error"));
         }
         let simple = Command::Simple { assignments, words };
-        Ok(if redirections.is_empty() {
-            simple
-        } else {
-            Command::Redirected(Box::new(simple), redirections)
-        })
+        Ok(if redirections.is_empty() { simple } else { Command::Redirected(Box::new(simple), redirections) })
     }
 
     /// The name, if `name=` comes next.
     fn assigned_name(&self) -> Option<Text> {
         let rest = self.rest();
         let end = rest.iter().position(|byte| !is_name_byte(*byte))?;
-        let name = rest
-            .get(..end)
-            .filter(|name| is_name(name) && rest.get(end) == Some(&b'='))?;
+        let name = rest.get(..end).filter(|name| is_name(name) && rest.get(end) == Some(&b'='))?;
         Some(name.to_vec())
     }
 
     fn optional_word(&mut self) -> Parsed<Word> {
-        if self.peek().is_none_or(is_separator) {
-            Ok(Word::new())
-        } else {
-            self.word()
-        }
+        if self.peek().is_none_or(is_separator) { Ok(Word::new()) } else { self.word() }
     }
 
     fn redirection(&mut self) -> Parsed<Option<Redirection>> {
@@ -464,21 +404,14 @@ impl<'a> Parser<'a> {
         }
         self.blanks();
         let number = digit.map_or(u8::from(!input), |digit| digit - b'0');
-        Ok(Some(Redirection {
-            number,
-            duplicate,
-            input,
-            target: self.word()?,
-        }))
+        Ok(Some(Redirection { number, duplicate, input, target: self.word()? }))
     }
 }
 
 /// Whether `name` is followed by `()`.
 fn is_function(rest: &[u8], name_length: usize) -> bool {
     let after = rest.get(name_length..).unwrap_or_default().trim_ascii_start();
-    after
-        .strip_prefix(b"(")
-        .is_some_and(|inner| inner.trim_ascii_start().starts_with(b")"))
+    after.strip_prefix(b"(").is_some_and(|inner| inner.trim_ascii_start().starts_with(b")"))
         && rest.first().is_some_and(|first| is_name_start(*first))
 }
 

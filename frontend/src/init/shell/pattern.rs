@@ -13,10 +13,7 @@ pub(super) fn matches(pattern: &[Glyph], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     while position < text.len() {
         match pattern.get(at) {
-            Some(Glyph {
-                byte: b'*',
-                literal: false,
-            }) => {
+            Some(Glyph { byte: b'*', literal: false }) => {
                 (star, covered) = (Some(at), position);
                 at += 1;
                 continue;
@@ -34,11 +31,7 @@ pub(super) fn matches(pattern: &[Glyph], text: &[u8]) -> bool {
         covered += 1;
         (at, position) = (star + 1, covered);
     }
-    pattern
-        .get(at..)
-        .unwrap_or_default()
-        .iter()
-        .all(|glyph| !glyph.literal && glyph.byte == b'*')
+    pattern.get(at..).unwrap_or_default().iter().all(|glyph| !glyph.literal && glyph.byte == b'*')
 }
 
 /// How many glyphs of the pattern match this byte; nothing when they do not.
@@ -58,9 +51,7 @@ fn match_one(pattern: &[Glyph], byte: u8) -> Option<usize> {
 /// Whether `[…]` holds a byte, and how long it is; nothing when it has no end.
 fn set(pattern: &[Glyph], byte: u8) -> Option<(bool, usize)> {
     let mut at = 1;
-    let negated = pattern
-        .get(at)
-        .is_some_and(|glyph| !glyph.literal && matches!(glyph.byte, b'!' | b'^'));
+    let negated = pattern.get(at).is_some_and(|glyph| !glyph.literal && matches!(glyph.byte, b'!' | b'^'));
     at += usize::from(negated);
     let (first, mut found) = (at, false);
     loop {
@@ -73,12 +64,8 @@ fn set(pattern: &[Glyph], byte: u8) -> Option<(bool, usize)> {
             at += length;
             continue;
         }
-        let range = pattern
-            .get(at + 1)
-            .is_some_and(|glyph| glyph.byte == b'-' && !glyph.literal);
-        let last = pattern
-            .get(at + 2)
-            .filter(|last| range && (last.literal || last.byte != b']'));
+        let range = pattern.get(at + 1).is_some_and(|glyph| glyph.byte == b'-' && !glyph.literal);
+        let last = pattern.get(at + 2).filter(|last| range && (last.literal || last.byte != b']'));
         found |= (glyph.byte..=last.unwrap_or(glyph).byte).contains(&byte);
         at += if last.is_some() { 3 } else { 1 };
     }
@@ -123,11 +110,7 @@ pub(super) fn files(pattern: &[Glyph]) -> (Vec<Text>, usize) {
     for (number, component) in pattern.split(|glyph| glyph.byte == b'/').enumerate() {
         let mut longer = Vec::new();
         for path in found {
-            let prefix = if number == 0 {
-                path
-            } else {
-                [path.as_slice(), b"/"].concat()
-            };
+            let prefix = if number == 0 { path } else { [path.as_slice(), b"/"].concat() };
             if is_pattern(component) {
                 let names = names(&prefix, component);
                 looked_at += names.len() + 1;
@@ -147,11 +130,7 @@ pub(super) fn files(pattern: &[Glyph]) -> (Vec<Text>, usize) {
 
 /// The names in a directory that match.
 fn names(directory: &[u8], pattern: &[Glyph]) -> Vec<Text> {
-    let directory = if directory.is_empty() {
-        b".".as_slice()
-    } else {
-        directory
-    };
+    let directory = if directory.is_empty() { b".".as_slice() } else { directory };
     let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(directory)) else {
         return Vec::new();
     };

@@ -31,29 +31,17 @@ impl Shell {
             }
             Command::And(first, second) => {
                 self.command(first)?;
-                if self.status == 0 {
-                    self.command(second)
-                } else {
-                    Ok(())
-                }
+                if self.status == 0 { self.command(second) } else { Ok(()) }
             }
             Command::Or(first, second) => {
                 self.command(first)?;
-                if self.status != 0 {
-                    self.command(second)
-                } else {
-                    Ok(())
-                }
+                if self.status != 0 { self.command(second) } else { Ok(()) }
             }
             Command::Group(list) => self.compound(list),
             Command::Subshell(list) => self.subshell(list),
             Command::If { branches, otherwise } => self.branch(branches, otherwise),
             Command::For { name, words, body } => self.for_each(name, words.as_deref(), body),
-            Command::While {
-                until,
-                condition,
-                body,
-            } => self.while_true(*until, condition, body),
+            Command::While { until, condition, body } => self.while_true(*until, condition, body),
             Command::Case { subject, arms } => self.case(subject, arms),
             Command::Function { name, body } => {
                 self.functions.insert(name.clone(), Rc::clone(body));
@@ -181,10 +169,9 @@ impl Shell {
                 self.status = builtin(self, arguments)?;
                 Ok(())
             }
-            None => Err(Stop::foreign(format!(
-                "the command {}",
-                crate::message::shown(OsStr::from_bytes(name))
-            ))),
+            None => {
+                Err(Stop::foreign(format!("the command {}", crate::message::shown(OsStr::from_bytes(name)))))
+            }
         }
     }
 
@@ -254,8 +241,7 @@ impl Shell {
             return Err(Stop::foreign("local outside a function"));
         };
         hidden.push((name.to_vec(), before.clone()));
-        self.variables
-            .insert(name.to_vec(), before.unwrap_or_else(Variable::default));
+        self.variables.insert(name.to_vec(), before.unwrap_or_else(Variable::default));
         Ok(())
     }
 
@@ -272,10 +258,7 @@ impl Shell {
         });
         match (result, &mut self.skipped) {
             (Err(Stop::Foreign(foreign)), skipped) => {
-                let foreign = Foreign {
-                    script: foreign.script.or_else(|| Some(path.to_vec())),
-                    ..foreign
-                };
+                let foreign = Foreign { script: foreign.script.or_else(|| Some(path.to_vec())), ..foreign };
                 match skipped {
                     Some(skipped) => skipped.push(foreign),
                     None => return Err(Stop::Foreign(foreign)),

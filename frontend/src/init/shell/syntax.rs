@@ -11,10 +11,7 @@ pub(super) type List = Vec<Command>;
 #[derive(Debug)]
 pub(super) enum Command {
     /// Assignments, or a builtin or function with its arguments.
-    Simple {
-        assignments: Vec<(Text, Word)>,
-        words: Vec<Word>,
-    },
+    Simple { assignments: Vec<(Text, Word)>, words: Vec<Word> },
     /// `! command`
     Not(Box<Command>),
     /// `first && second`
@@ -26,27 +23,13 @@ pub(super) enum Command {
     /// `( list )`
     Subshell(List),
     /// `if`, with its conditions and their branches, and `else`.
-    If {
-        branches: Vec<(List, List)>,
-        otherwise: List,
-    },
+    If { branches: Vec<(List, List)>, otherwise: List },
     /// `for name in words`, or over the positional parameters.
-    For {
-        name: Text,
-        words: Option<Vec<Word>>,
-        body: List,
-    },
+    For { name: Text, words: Option<Vec<Word>>, body: List },
     /// `while`, or `until`.
-    While {
-        until: bool,
-        condition: List,
-        body: List,
-    },
+    While { until: bool, condition: List, body: List },
     /// `case`, each arm with its patterns.
-    Case {
-        subject: Word,
-        arms: Vec<(Vec<Word>, List)>,
-    },
+    Case { subject: Word, arms: Vec<(Vec<Word>, List)> },
     /// `name() body`
     Function { name: Text, body: Rc<Command> },
     /// A command with redirections.
@@ -79,11 +62,7 @@ pub(super) enum Part {
     /// Text that means nothing but itself; also an empty pair of quotes.
     Quoted(Text),
     /// `$name` or `${name…}`.
-    Parameter {
-        name: Text,
-        operation: Operation,
-        quoted: bool,
-    },
+    Parameter { name: Text, operation: Operation, quoted: bool },
     /// `$(list)`
     Substitution { list: List, quoted: bool },
     /// Something that only a whole shell can expand: what it is.

@@ -41,10 +41,7 @@ struct Expression<'a> {
 
 impl<'a> Expression<'a> {
     fn take(&mut self) -> Result<&'a [u8], Stop> {
-        let (first, rest) = self
-            .words
-            .split_first()
-            .ok_or_else(|| Stop::foreign("an odd test"))?;
+        let (first, rest) = self.words.split_first().ok_or_else(|| Stop::foreign("an odd test"))?;
         self.words = rest;
         Ok(first)
     }
@@ -103,10 +100,7 @@ impl<'a> Expression<'a> {
 }
 
 fn is_binary(operator: &[u8]) -> bool {
-    matches!(
-        operator,
-        b"=" | b"==" | b"!=" | b"-eq" | b"-ne" | b"-gt" | b"-ge" | b"-lt" | b"-le"
-    )
+    matches!(operator, b"=" | b"==" | b"!=" | b"-eq" | b"-ne" | b"-gt" | b"-ge" | b"-lt" | b"-le")
 }
 
 fn binary(left: &[u8], operator: &[u8], right: &[u8]) -> Result<bool, Stop> {

@@ -4,24 +4,14 @@
 use super::*;
 use std::process::Command as Process;
 
-const START: [(&str, &str); 5] = [
-    ("HOME", "/home/ann"),
-    ("PATH", "/usr/bin:/bin"),
-    ("SPACED", " a  b "),
-    ("EMPTY", ""),
-    ("STAR", "*"),
-];
+const START: [(&str, &str); 5] =
+    [("HOME", "/home/ann"), ("PATH", "/usr/bin:/bin"), ("SPACED", " a  b "), ("EMPTY", ""), ("STAR", "*")];
 
 fn ours(script: &str) -> (Result<(), Stop>, BTreeMap<Text, Text>, Text) {
-    let start = START
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let start = START.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let mut shell = Shell::new(start, vec![b"one".into(), b"two words".into()]);
     let result = shell.run(script.as_bytes());
-    let exported = shell
-        .exported()
-        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-        .collect();
+    let exported = shell.exported().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     let output = shell
         .printed
         .iter()
@@ -40,18 +30,12 @@ fn theirs(script: &str) -> (i32, BTreeMap<Text, Text>, Text) {
         .expect("busybox is installed");
     let mut parts = output.stdout.splitn(2, |byte| *byte == 1);
     let printed = parts.next().unwrap_or_default().to_vec();
-    let variables = parts
-        .next()
-        .unwrap_or_default()
-        .split(|byte| *byte == 0)
-        .filter_map(|variable| {
-            let equals = variable.iter().position(|byte| *byte == b'=')?;
-            Some((variable[..equals].to_vec(), variable[equals + 1..].to_vec()))
-        });
+    let variables = parts.next().unwrap_or_default().split(|byte| *byte == 0).filter_map(|variable| {
+        let equals = variable.iter().position(|byte| *byte == b'=')?;
+        Some((variable[..equals].to_vec(), variable[equals + 1..].to_vec()))
+    });
     let own = [b"PWD".as_slice(), b"OLDPWD", b"SHLVL", b"_"];
-    let variables = variables
-        .filter(|(name, _)| !own.contains(&name.as_slice()))
-        .collect();
+    let variables = variables.filter(|(name, _)| !own.contains(&name.as_slice())).collect();
     (output.status.code().unwrap_or(-1), variables, printed)
 }
 
@@ -63,9 +47,7 @@ fn same(script: &str) {
     assert_eq!(status, 0, "{script}");
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     let readable = |map: &BTreeMap<Text, Text>| -> BTreeMap<_, _> {
-        map.iter()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect()
+        map.iter().map(|(name, value)| (text(name), text(value))).collect()
     };
     assert_eq!(readable(&exported), readable(&variables), "{script}");
     assert_eq!(text(&printed), text(&output), "{script}");

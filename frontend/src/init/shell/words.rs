@@ -44,11 +44,7 @@ impl Inside {
 impl Words for Parser<'_> {
     fn word(&mut self) -> Parsed<Word> {
         let word = self.parts(Inside::Nothing)?;
-        if word.is_empty() {
-            Err(Stop::foreign("a syntax error"))
-        } else {
-            Ok(word)
-        }
+        if word.is_empty() { Err(Stop::foreign("a syntax error")) } else { Ok(word) }
     }
 }
 
@@ -69,11 +65,7 @@ impl Parser<'_> {
                 _ => self.plain(inside, &mut word),
             }
         }
-        if inside == Inside::Nothing {
-            Ok(word)
-        } else {
-            Err(Stop::foreign("a syntax error"))
-        }
+        if inside == Inside::Nothing { Ok(word) } else { Err(Stop::foreign("a syntax error")) }
     }
 
     fn plain(&mut self, inside: Inside, word: &mut Word) {
@@ -85,11 +77,7 @@ impl Parser<'_> {
         } else {
             text.to_vec()
         };
-        word.push(if inside.is_quoted() {
-            Part::Quoted(text)
-        } else {
-            Part::Plain(text)
-        });
+        word.push(if inside.is_quoted() { Part::Quoted(text) } else { Part::Plain(text) });
     }
 
     fn escape(&mut self, inside: Inside, word: &mut Word) {
@@ -108,11 +96,7 @@ impl Parser<'_> {
     fn single_quotes(&mut self) -> Parsed<Part> {
         self.next();
         let text = self.take_while(|byte| byte != b'\'').to_vec();
-        if self.eat(b"'") {
-            Ok(Part::Quoted(text))
-        } else {
-            Err(Stop::foreign("a syntax error"))
-        }
+        if self.eat(b"'") { Ok(Part::Quoted(text)) } else { Err(Stop::foreign("a syntax error")) }
     }
 
     fn double_quotes(&mut self, word: &mut Word) -> Parsed<()> {
@@ -120,11 +104,7 @@ impl Parser<'_> {
         // Even without anything inside, a pair of quotes makes a word.
         word.push(Part::Quoted(Text::new()));
         word.extend(self.parts(Inside::Quotes)?);
-        if self.eat(b"\"") {
-            Ok(())
-        } else {
-            Err(Stop::foreign("a syntax error"))
-        }
+        if self.eat(b"\"") { Ok(()) } else { Err(Stop::foreign("a syntax error")) }
     }
 
     fn dollar(&mut self, quoted: bool) -> Parsed<Part> {
@@ -134,19 +114,11 @@ impl Parser<'_> {
             Some(b'(') => self.substitution(quoted),
             Some(byte) if is_name_start(byte) => {
                 let name = self.take_while(is_name_byte).to_vec();
-                Ok(Part::Parameter {
-                    name,
-                    operation: Operation::Value,
-                    quoted,
-                })
+                Ok(Part::Parameter { name, operation: Operation::Value, quoted })
             }
             Some(byte) if is_special_parameter(byte) => {
                 self.next();
-                Ok(Part::Parameter {
-                    name: vec![byte],
-                    operation: Operation::Value,
-                    quoted,
-                })
+                Ok(Part::Parameter { name: vec![byte], operation: Operation::Value, quoted })
             }
             Some(b'\'' | b'"') if !quoted => Err(Stop::foreign("a $ before quotes")),
             _ => Ok(Part::Quoted(b"$".into())),
@@ -220,17 +192,9 @@ impl Parser<'_> {
             Some(byte) if is_special_parameter(byte) => self.next().into_iter().collect(),
             _ => return self.skip_braces(quoted),
         };
-        let operation = if length {
-            Some(Operation::Length)
-        } else {
-            self.operation(quoted)?
-        };
+        let operation = if length { Some(Operation::Length) } else { self.operation(quoted)? };
         match operation {
-            Some(operation) if self.eat(b"}") => Ok(Part::Parameter {
-                name,
-                operation,
-                quoted,
-            }),
+            Some(operation) if self.eat(b"}") => Ok(Part::Parameter { name, operation, quoted }),
             _ => self.skip_braces(quoted),
         }
     }
@@ -255,29 +219,17 @@ impl Parser<'_> {
                 let longest = self.eat(&[sign]);
                 let suffix = sign == b'%';
                 // A pattern is a pattern even within double quotes.
-                return Ok(Some(Operation::Trim {
-                    suffix,
-                    longest,
-                    pattern: self.parts(Inside::Braces)?,
-                }));
+                return Ok(Some(Operation::Trim { suffix, longest, pattern: self.parts(Inside::Braces)? }));
             }
             _ => return Ok(None),
         };
         self.next();
-        Ok(Some(Operation::Alternative {
-            empty_too,
-            kind,
-            word: self.parts(inside_braces(quoted))?,
-        }))
+        Ok(Some(Operation::Alternative { empty_too, kind, word: self.parts(inside_braces(quoted))? }))
     }
 }
 
 fn inside_braces(quoted: bool) -> Inside {
-    if quoted {
-        Inside::QuotedBraces
-    } else {
-        Inside::Braces
-    }
+    if quoted { Inside::QuotedBraces } else { Inside::Braces }
 }
 
 fn is_special_parameter(byte: u8) -> bool {

@@ -121,10 +121,7 @@ fn without_its_primary_partition_a_file_is_of_no_architecture() {
     delete(&opened(&path), &path, 1, Gap::Free).unwrap();
     assert_eq!(table(&path).header.arch, Arch::NONE);
     let bytes = std::fs::read(&path).unwrap();
-    assert!(
-        !bytes[32176..].contains(&1),
-        "the bytes up to the next object are gone"
-    );
+    assert!(!bytes[32176..].contains(&1), "the bytes up to the next object are gone");
     set_primary(&path, 2).unwrap();
     assert_eq!(table(&path).header.arch, Arch::ARM64);
     assert_eq!(table(&path).primary().unwrap().0.id, 2);
@@ -138,20 +135,12 @@ fn another_partition_can_be_made_the_one_to_run() {
     let before = table(&path);
     set_primary(&path, 2).unwrap();
     let after = table(&path);
-    assert_eq!(
-        (after.primary().unwrap().0.id, after.header.arch),
-        (2, Arch::ARM64)
-    );
+    assert_eq!((after.primary().unwrap().0.id, after.header.arch), (2, Arch::ARM64));
     let mut expected = before.descriptors.clone();
-    for (object, partition_type) in expected
-        .iter_mut()
-        .zip([PartitionType::System, PartitionType::PrimarySystem])
+    for (object, partition_type) in
+        expected.iter_mut().zip([PartitionType::System, PartitionType::PrimarySystem])
     {
-        let Extra::Partition {
-            partition_type: found,
-            ..
-        } = &mut object.extra
-        else {
+        let Extra::Partition { partition_type: found, .. } = &mut object.extra else {
             panic!("it is a partition")
         };
         *found = partition_type;
@@ -160,10 +149,7 @@ fn another_partition_can_be_made_the_one_to_run() {
     assert_eq!(after.descriptors, expected);
     assert!((1..=3).all(|id| content(&path, id) == vec![id as u8; BLOCK]));
     let kept = std::fs::metadata(&path).unwrap();
-    assert_eq!(
-        (kept.mode() & 0o7777, kept.uid(), kept.gid()),
-        (0o640, 70_000, 80_000)
-    );
+    assert_eq!((kept.mode() & 0o7777, kept.uid(), kept.gid()), (0o640, 70_000, 80_000));
 }
 
 #[test]
@@ -183,10 +169,7 @@ fn only_a_system_partition_can_be_the_one_to_run() {
         assert!(refused.ends_with(why), "{refused}");
     }
     set_primary(&path, 1).unwrap();
-    assert!(
-        std::fs::read(&path).unwrap() == before,
-        "it is the primary one already"
-    );
+    assert!(std::fs::read(&path).unwrap() == before, "it is the primary one already");
 }
 
 #[test]
@@ -240,11 +223,7 @@ fn a_file_that_was_replaced_meanwhile_is_not_changed() {
 fn a_file_without_identity_stays_so() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("x.sif");
-    let options = CreateOptions {
-        id: [0; 16],
-        time: layout::NO_TIME,
-        ..CreateOptions::native()
-    };
+    let options = CreateOptions { id: [0; 16], time: layout::NO_TIME, ..CreateOptions::native() };
     let objects = [
         partition(b"a", PartitionType::PrimarySystem, Arch::AMD64),
         partition(b"b", PartitionType::System, Arch::AMD64),
@@ -285,11 +264,7 @@ fn deleting_killed_at_any_moment_leaves_the_object_or_does_not_and_never_harms_a
             |path| delete(&opened(path), path, id, gap),
             |path| {
                 for object in &table(path).descriptors {
-                    assert!(
-                        content(path, object.id) == vec![object.id as u8; BLOCK],
-                        "{}",
-                        object.id
-                    );
+                    assert!(content(path, object.id) == vec![object.id as u8; BLOCK], "{}", object.id);
                 }
                 let others: Vec<u32> = ids(path).into_iter().filter(|other| *other != id).collect();
                 assert_eq!(others.len(), 2);
@@ -305,10 +280,7 @@ fn changing_the_primary_partition_killed_at_any_moment_leaves_one() {
         |path| {
             let table = table(path);
             let primary = table.primary().map(|(object, _, arch)| (object.id, arch));
-            assert!(
-                matches!(primary, Some((1, Arch::AMD64) | (2, Arch::ARM64))),
-                "{primary:?}"
-            );
+            assert!(matches!(primary, Some((1, Arch::AMD64) | (2, Arch::ARM64))), "{primary:?}");
             assert_eq!(primary.map(|(_, arch)| arch), Some(table.header.arch));
             assert!(
                 table

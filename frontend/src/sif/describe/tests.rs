@@ -45,10 +45,7 @@ fn what_a_header_does_not_say_is_left_out() {
         bytes[64..72].copy_from_slice(&layout::NO_TIME.to_le_bytes());
         bytes[72..80].copy_from_slice(&layout::NO_TIME.to_le_bytes());
     }));
-    assert!(
-        words.starts_with("Version:            01\nDescriptors Free:   45\n"),
-        "{words}"
-    );
+    assert!(words.starts_with("Version:            01\nDescriptors Free:   45\n"), "{words}");
 }
 
 #[test]
@@ -85,10 +82,7 @@ fn an_object_reads_as_the_incumbents_print_it() {
     let words = info(signed.object(4).unwrap());
     let expected = "  Hash Type:    SHA-256\n  Entity:       4F84A98CEB896E98D5040619F8A6989D4BEFF3AC\n";
     assert!(words.ends_with(expected), "{words}");
-    assert!(
-        words.contains("  Group ID:     NONE\n  Linked ID:    1 (G)\n"),
-        "{words}"
-    );
+    assert!(words.contains("  Group ID:     NONE\n  Linked ID:    1 (G)\n"), "{words}");
     let words = info(table(SIGNED_DSSE).object(4).unwrap());
     assert!(words.ends_with("  Hash Type:    SHA-256\n"), "{words}");
 }
@@ -117,17 +111,11 @@ fn json_has_the_same_facts() {
     assert_eq!(objects[2]["link"], Value::Null);
     assert_eq!(objects[3]["link"], json!({ "group": 1 }));
     assert_eq!(objects[3]["group"], Value::Null);
-    assert_eq!(
-        objects[3]["details"]["entity"],
-        "4f84a98ceb896e98d5040619f8a6989d4beff3ac"
-    );
+    assert_eq!(objects[3]["details"]["entity"], "4f84a98ceb896e98d5040619f8a6989d4beff3ac");
     assert_eq!(objects[1], info_json(signed.object(2).unwrap()));
     assert_eq!(objects[1]["name"], "inspect-metadata.json");
     let header = header_json(&signed);
-    assert_eq!(
-        (&header["arch"], &header["descriptors_free"]),
-        (&json!("amd64"), &json!(44))
-    );
+    assert_eq!((&header["arch"], &header["descriptors_free"]), (&json!("amd64"), &json!(44)));
     assert_eq!(header["created"], "2026-11-20T15:00:15Z");
 }
 
@@ -148,10 +136,7 @@ fn sizes_are_rounded_to_the_unit() {
 
 #[test]
 fn impossible_times_are_numbers() {
-    assert_eq!(
-        moment(i64::MAX).unwrap(),
-        "9223372036854775807 seconds since 1970"
-    );
+    assert_eq!(moment(i64::MAX).unwrap(), "9223372036854775807 seconds since 1970");
     assert_eq!(rfc3339(i64::MAX), None);
     assert_eq!((moment(layout::NO_TIME), rfc3339(layout::NO_TIME)), (None, None));
 }

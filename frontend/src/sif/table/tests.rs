@@ -32,30 +32,16 @@ fn a_sound_file_reads_as_it_was_written() {
     let table = read(TINY).unwrap();
     assert_eq!((table.header.slots, table.header.free_claimed), (48, 45));
     assert_eq!(table.header.launch_line, b"#!/usr/bin/env run-singularity\n");
+    assert_eq!((table.header.created, table.header.arch), (1_795_186_815, Arch::AMD64));
     assert_eq!(
-        (table.header.created, table.header.arch),
-        (1_795_186_815, Arch::AMD64)
-    );
-    assert_eq!(
-        (
-            table.first_unused_slot,
-            table.counters_agree,
-            table.used_marks_clean
-        ),
+        (table.first_unused_slot, table.counters_agree, table.used_marks_clean),
         (Some(3), true, true)
     );
-    let places: Vec<(u32, u64, u64)> = table
-        .descriptors
-        .iter()
-        .map(|o| (o.id, o.offset, o.end()))
-        .collect();
+    let places: Vec<(u32, u64, u64)> = table.descriptors.iter().map(|o| (o.id, o.offset, o.end())).collect();
     assert_eq!(places, [(1, 32176, 32211), (2, 32211, 34396), (3, 36864, 40960)]);
     assert_eq!(table.descriptors[1].name, b"inspect-metadata.json");
     let (primary, fs, arch) = table.primary().unwrap();
-    assert_eq!(
-        (primary.id, primary.group, fs, arch),
-        (3, Some(1), FsType::Squashfs, Arch::AMD64)
-    );
+    assert_eq!((primary.id, primary.group, fs, arch), (3, Some(1), FsType::Squashfs, Arch::AMD64));
     assert!(!table.signed() && !table.is_deterministic());
 }
 
@@ -64,13 +50,8 @@ fn a_signature_is_found_with_its_signer_and_group() {
     let table = read(SIGNED).unwrap();
     let signature = table.object(4).unwrap();
     assert_eq!((signature.group, signature.link), (None, Link::Group(1)));
-    let Extra::Signature { hash, entity } = &signature.extra else {
-        panic!("{:?}", signature.extra)
-    };
-    assert_eq!(
-        (*hash, entity[..4].to_vec()),
-        (HashType::Sha256, vec![0x4f, 0x84, 0xa9, 0x8c])
-    );
+    let Extra::Signature { hash, entity } = &signature.extra else { panic!("{:?}", signature.extra) };
+    assert_eq!((*hash, entity[..4].to_vec()), (HashType::Sha256, vec![0x4f, 0x84, 0xa9, 0x8c]));
     assert!(table.signed());
 }
 
@@ -100,18 +81,10 @@ fn impossible_tables_are_refused() {
         assert_eq!(with_i64(h::TOTAL, total), Err(Defect::SifTable), "total {total}");
     }
     for size in [585, 0, -1, 28079, i64::MIN] {
-        assert_eq!(
-            with_i64(h::TABLE_SIZE, size),
-            Err(Defect::SifTable),
-            "size {size}"
-        );
+        assert_eq!(with_i64(h::TABLE_SIZE, size), Err(Defect::SifTable), "size {size}");
     }
     for offset in [-4096, 1 << 40, 0, 127, 40960 - 28079, i64::MAX, i64::MIN] {
-        assert_eq!(
-            with_i64(h::TABLE_OFFSET, offset),
-            Err(Defect::SifTable),
-            "offset {offset}"
-        );
+        assert_eq!(with_i64(h::TABLE_OFFSET, offset), Err(Defect::SifTable), "offset {offset}");
     }
 }
 
@@ -123,11 +96,7 @@ fn a_table_that_says_it_is_longer_than_its_slots_is_read() {
 #[test]
 fn impossible_data_sections_are_refused() {
     for offset in [-1, 0, 4096, 32175, i64::MIN] {
-        assert_eq!(
-            with_i64(h::DATA_OFFSET, offset),
-            Err(Defect::SifData),
-            "offset {offset}"
-        );
+        assert_eq!(with_i64(h::DATA_OFFSET, offset), Err(Defect::SifData), "offset {offset}");
     }
     assert_eq!(with_i64(h::DATA_SIZE, -1), Err(Defect::SifData));
 }
@@ -139,29 +108,16 @@ fn objects_outside_the_data_of_the_file_are_refused() {
         assert_eq!(found, Err(Defect::SifObjectPlace(2)), "offset {offset}");
     }
     for size in [-5, i64::MAX, 4097, i64::MIN] {
-        assert_eq!(
-            with_i64(slot(2, d::SIZE), size),
-            Err(Defect::SifObjectPlace(2)),
-            "size {size}"
-        );
+        assert_eq!(with_i64(slot(2, d::SIZE), size), Err(Defect::SifObjectPlace(2)), "size {size}");
     }
     assert_eq!(read(&TINY[..38000]), Err(Defect::SifObjectPlace(2)));
 }
 
 #[test]
 fn objects_that_share_bytes_are_refused() {
-    assert_eq!(
-        with_i64(slot(2, d::OFFSET), 34395),
-        Err(Defect::SifObjectsOverlap(2, 3))
-    );
-    assert_eq!(
-        with_i64(slot(2, d::OFFSET), 32176),
-        Err(Defect::SifObjectsOverlap(1, 3))
-    );
-    assert_eq!(
-        with_i64(slot(0, d::SIZE), 36),
-        Err(Defect::SifObjectsOverlap(1, 2))
-    );
+    assert_eq!(with_i64(slot(2, d::OFFSET), 34395), Err(Defect::SifObjectsOverlap(2, 3)));
+    assert_eq!(with_i64(slot(2, d::OFFSET), 32176), Err(Defect::SifObjectsOverlap(1, 3)));
+    assert_eq!(with_i64(slot(0, d::SIZE), 36), Err(Defect::SifObjectsOverlap(1, 2)));
     let empty = with_i64(slot(0, d::SIZE), 0).unwrap();
     assert_eq!(empty.descriptors[0].size, 0, "an empty object shares no bytes");
 }
@@ -192,17 +148,10 @@ fn a_second_primary_partition_is_refused() {
 fn numbers_nobody_has_assigned_are_kept() {
     let arch = read(&with(h::ARCH, b"99")).unwrap().header.arch;
     assert_eq!((arch.name(), arch.digits()), ("unknown", *b"99"));
-    let partition = |at, field| {
-        read(&with(slot(2, d::EXTRA) + at, field))
-            .unwrap()
-            .primary()
-            .map(|p| (p.1, p.2))
-    };
+    let partition =
+        |at, field| read(&with(slot(2, d::EXTRA) + at, field)).unwrap().primary().map(|p| (p.1, p.2));
     assert_eq!(partition(0, &[9]), Some((FsType::Unknown(9), Arch::AMD64)));
-    assert_eq!(
-        partition(8, b"99"),
-        Some((FsType::Squashfs, Arch::from_digits(*b"99")))
-    );
+    assert_eq!(partition(8, b"99"), Some((FsType::Squashfs, Arch::from_digits(*b"99"))));
     assert_eq!(partition(4, &[9]), None);
     let table = read(&with(slot(0, d::TYPE), &[0xff; 4])).unwrap();
     assert_eq!(table.descriptors[0].data_type, DataType::Unknown(-1));
@@ -210,12 +159,8 @@ fn numbers_nobody_has_assigned_are_kept() {
 
 #[test]
 fn a_group_is_read_with_or_without_its_mask() {
-    let group = |field: u32| {
-        read(&with(slot(2, d::GROUP), &field.to_le_bytes()))
-            .unwrap()
-            .descriptors[2]
-            .group
-    };
+    let group =
+        |field: u32| read(&with(slot(2, d::GROUP), &field.to_le_bytes())).unwrap().descriptors[2].group;
     assert_eq!(group(0xF000_0001), Some(1));
     assert_eq!(group(1), Some(1));
     assert_eq!(group(0xF000_0000), None);
@@ -230,19 +175,10 @@ fn an_oci_object_has_a_digest_or_the_file_is_refused() {
     };
     let good = [b"sha256:".as_slice(), &[b'a'; 64]].concat();
     assert_eq!(oci(&good), Ok(Extra::Digest([0xaa; 32])));
-    for bad in [
-        &b""[..],
-        b"sha256:",
-        &good[..70],
-        &[good.as_slice(), b"a"].concat(),
-        &good.to_ascii_uppercase(),
-    ] {
-        assert_eq!(
-            oci(bad),
-            Err(Defect::SifDigest(1)),
-            "{}",
-            String::from_utf8_lossy(bad)
-        );
+    for bad in
+        [&b""[..], b"sha256:", &good[..70], &[good.as_slice(), b"a"].concat(), &good.to_ascii_uppercase()]
+    {
+        assert_eq!(oci(bad), Err(Defect::SifDigest(1)), "{}", String::from_utf8_lossy(bad));
     }
 }
 
@@ -259,11 +195,9 @@ fn the_largest_table_is_read_and_one_more_slot_is_not() {
     let mut bytes = TINY[..4096].to_vec();
     bytes.resize(4096 + 65536 * DESCRIPTOR_BYTES + 1, 0);
     let end = (bytes.len() as i64 - 1).to_le_bytes();
-    for (at, field) in [
-        (h::TOTAL, 65536_i64.to_le_bytes()),
-        (h::TABLE_SIZE, i64::MAX.to_le_bytes()),
-        (h::DATA_OFFSET, end),
-    ] {
+    for (at, field) in
+        [(h::TOTAL, 65536_i64.to_le_bytes()), (h::TABLE_SIZE, i64::MAX.to_le_bytes()), (h::DATA_OFFSET, end)]
+    {
         bytes[at..at + 8].copy_from_slice(&field);
     }
     for number in 0..65536_usize {

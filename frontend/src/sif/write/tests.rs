@@ -46,13 +46,7 @@ fn sparse(bytes: u64) -> File {
 }
 
 fn whole(file: &File) -> Data<'_> {
-    Data::Part(
-        file,
-        Window {
-            offset: 0,
-            size: file.metadata().unwrap().len(),
-        },
-    )
+    Data::Part(file, Window { offset: 0, size: file.metadata().unwrap().len() })
 }
 
 /// What an incumbent made of the same objects at the same time.
@@ -71,11 +65,7 @@ fn a_new_file_has_the_bytes_of_the_incumbents() {
         NewObject::new(DataType::Json, Data::Bytes(content(2))).named("inspect-metadata.json"),
         root(Data::Bytes(content(3))),
     ];
-    let options = CreateOptions {
-        id: old.header.id,
-        time: old.header.created,
-        ..CreateOptions::native()
-    };
+    let options = CreateOptions { id: old.header.id, time: old.header.created, ..CreateOptions::native() };
     create(&target, &objects, &options).unwrap();
     assert!(std::fs::read(&target).unwrap() == TINY);
     let umask_free = std::fs::metadata(&target).unwrap().permissions().mode() & 0o700;
@@ -97,53 +87,29 @@ fn objects_of_known_lengths_come_to_known_places() {
     let file = create(&target, &objects, &CreateOptions::native()).unwrap();
     assert_eq!(append(&file, &target, &overlay(whole(&ext3))).unwrap(), 4);
     let table = table(&target);
-    let places: Vec<(u64, u64)> = table
-        .descriptors
-        .iter()
-        .map(|object| (object.offset, object.end()))
-        .collect();
-    assert_eq!(
-        places,
-        [
-            (32176, 32214),
-            (32214, 34406),
-            (36864, 1_134_592),
-            (1_134_592, 68_243_456)
-        ]
-    );
+    let places: Vec<(u64, u64)> =
+        table.descriptors.iter().map(|object| (object.offset, object.end())).collect();
+    assert_eq!(places, [(32176, 32214), (32214, 34406), (36864, 1_134_592), (1_134_592, 68_243_456)]);
     let mut padded = [0; 8];
-    file.read_exact_at(&mut padded, 0x1492 + d::PADDED_SIZE as u64)
-        .unwrap();
+    file.read_exact_at(&mut padded, 0x1492 + d::PADDED_SIZE as u64).unwrap();
     assert_eq!(u64::from_le_bytes(padded), 1_100_186);
     let header = &table.header;
-    assert_eq!(
-        (header.free_claimed, header.slots, header.data_bytes_claimed),
-        (44, 48, 68_211_280)
-    );
+    assert_eq!((header.free_claimed, header.slots, header.data_bytes_claimed), (44, 48, 68_211_280));
     assert!(table.counters_agree);
     assert_eq!(file.metadata().unwrap().len(), 68_243_456);
-    assert!(
-        file.metadata().unwrap().blocks() * 512 < 1 << 20,
-        "holes stay holes"
-    );
+    assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20, "holes stay holes");
 }
 
 #[test]
 fn an_added_object_leaves_the_others_as_they_were() {
     let (_directory, path) = sample(|_| {});
     let ext3 = sparse(1 << 20);
-    assert_eq!(
-        append(&opened(&path), &path, &overlay(whole(&ext3)).named("scratch")).unwrap(),
-        4
-    );
+    assert_eq!(append(&opened(&path), &path, &overlay(whole(&ext3)).named("scratch")).unwrap(), 4);
     let (old, new) = (Table::read(&TINY).unwrap(), table(&path));
     assert_eq!(new.descriptors[..3], old.descriptors);
     let added = &new.descriptors[3];
     assert_eq!((added.offset, added.size, added.group), (40960, 1 << 20, Some(1)));
-    assert_eq!(
-        (added.name.as_slice(), added.link),
-        (b"scratch".as_slice(), Link::None)
-    );
+    assert_eq!((added.name.as_slice(), added.link), (b"scratch".as_slice(), Link::None));
     assert!(new.header.modified > old.header.modified && added.created == new.header.modified);
     let bytes = std::fs::read(&path).unwrap();
     assert!(bytes[32176..40960] == TINY[32176..]);
@@ -154,19 +120,10 @@ fn an_added_object_leaves_the_others_as_they_were() {
 fn a_file_without_identity_stays_so() {
     let directory = tempdir().unwrap();
     let target = directory.path().join("x.sif");
-    let options = CreateOptions {
-        launch_line: false,
-        id: [0; 16],
-        time: layout::NO_TIME,
-        ..CreateOptions::native()
-    };
+    let options =
+        CreateOptions { launch_line: false, id: [0; 16], time: layout::NO_TIME, ..CreateOptions::native() };
     let file = create(&target, &[root(Data::Bytes(SQUASHFS))], &options).unwrap();
-    append(
-        &file,
-        &target,
-        &NewObject::new(DataType::Generic, Data::Bytes(b"x")),
-    )
-    .unwrap();
+    append(&file, &target, &NewObject::new(DataType::Generic, Data::Bytes(b"x"))).unwrap();
     let table = table(&target);
     assert!(table.is_deterministic() && table.header.launch_line.is_empty());
     assert_eq!(table.descriptors[1].created, layout::NO_TIME);
@@ -193,9 +150,7 @@ fn the_first_primary_partition_gives_the_header_its_architecture_and_a_second_is
     let before = std::fs::read(&target).unwrap();
     let refused = append(&file, &target, &root(Data::Bytes(SQUASHFS))).unwrap_err();
     assert!(
-        refused
-            .to_string()
-            .ends_with("only one primary partition and there is one already"),
+        refused.to_string().ends_with("only one primary partition and there is one already"),
         "{refused}"
     );
     assert!(std::fs::read(&target).unwrap() == before);
@@ -209,17 +164,8 @@ fn a_table_takes_objects_until_it_is_full_and_then_says_so() {
     let file = create(&target, &vec![object.clone(); 47], &CreateOptions::native()).unwrap();
     assert_eq!(append(&file, &target, &object).unwrap(), 48);
     let refused = append(&file, &target, &object).unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .ends_with("all 48 descriptors of the SIF are used"),
-        "{refused}"
-    );
-    let roomy = CreateOptions {
-        spare_slots: 8,
-        existing: Existing::Replace,
-        ..CreateOptions::native()
-    };
+    assert!(refused.to_string().ends_with("all 48 descriptors of the SIF are used"), "{refused}");
+    let roomy = CreateOptions { spare_slots: 8, existing: Existing::Replace, ..CreateOptions::native() };
     drop(file);
     create(&target, &vec![object; 47], &roomy).unwrap();
     assert_eq!(table(&target).header.slots, 55);
@@ -241,12 +187,7 @@ fn fields_that_the_format_cannot_hold_are_refused() {
         append(&opened(&path), &path, &bad).unwrap_err();
     }
     assert!(std::fs::read(&path).unwrap() == TINY);
-    append(
-        &opened(&path),
-        &path,
-        &object().named(&long[1..]).linked_to(Link::Group(1)),
-    )
-    .unwrap();
+    append(&opened(&path), &path, &object().named(&long[1..]).linked_to(Link::Group(1))).unwrap();
 }
 
 #[test]
@@ -262,12 +203,7 @@ fn damaged_files_are_not_made_worse() {
     for (name, edit) in edits {
         let (_directory, path) = sample(edit);
         let before = std::fs::read(&path).unwrap();
-        append(
-            &opened(&path),
-            &path,
-            &NewObject::new(DataType::Generic, Data::Bytes(b"x")),
-        )
-        .expect_err(name);
+        append(&opened(&path), &path, &NewObject::new(DataType::Generic, Data::Bytes(b"x"))).expect_err(name);
         assert!(std::fs::read(&path).unwrap() == before, "{name}");
     }
 }
@@ -275,12 +211,7 @@ fn damaged_files_are_not_made_worse() {
 #[test]
 fn forged_counters_are_corrected() {
     let (_directory, path) = sample(|bytes| bytes[80] = 48);
-    append(
-        &opened(&path),
-        &path,
-        &NewObject::new(DataType::Generic, Data::Bytes(b"x")),
-    )
-    .unwrap();
+    append(&opened(&path), &path, &NewObject::new(DataType::Generic, Data::Bytes(b"x"))).unwrap();
     let table = table(&path);
     assert!(table.counters_agree);
     assert_eq!(table.header.free_claimed, 44);
@@ -290,22 +221,8 @@ fn forged_counters_are_corrected() {
 fn a_file_in_use_is_not_changed() {
     let (_directory, path) = sample(|_| {});
     let user = opened(&path);
-    lock::take(
-        &user,
-        &path,
-        Window {
-            offset: 36864,
-            size: 4096,
-        },
-        Access::ReadOnly,
-    )
-    .unwrap();
-    append(
-        &opened(&path),
-        &path,
-        &NewObject::new(DataType::Generic, Data::Bytes(b"x")),
-    )
-    .unwrap_err();
+    lock::take(&user, &path, Window { offset: 36864, size: 4096 }, Access::ReadOnly).unwrap();
+    append(&opened(&path), &path, &NewObject::new(DataType::Generic, Data::Bytes(b"x"))).unwrap_err();
     assert!(std::fs::read(&path).unwrap() == TINY);
 }
 
@@ -313,19 +230,10 @@ fn a_file_in_use_is_not_changed() {
 fn data_that_cannot_be_read_leaves_the_old_file() {
     let (directory, path) = sample(|_| {});
     let short = sparse(4096);
-    let data = Data::Part(
-        &short,
-        Window {
-            offset: 0,
-            size: 8192,
-        },
-    );
+    let data = Data::Part(&short, Window { offset: 0, size: 8192 });
     append(&opened(&path), &path, &overlay(data)).unwrap_err();
     assert!(std::fs::read(&path).unwrap() == TINY);
-    let replacing = CreateOptions {
-        existing: Existing::Replace,
-        ..CreateOptions::native()
-    };
+    let replacing = CreateOptions { existing: Existing::Replace, ..CreateOptions::native() };
     create(&path, &[root(data)], &replacing).unwrap_err();
     assert!(std::fs::read(&path).unwrap() == TINY);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -351,12 +259,7 @@ fn adding_killed_at_any_moment_leaves_the_old_objects_or_the_new_ones() {
 #[test]
 fn a_torn_descriptor_is_not_an_object() {
     let (_directory, path) = sample(|_| {});
-    append(
-        &opened(&path),
-        &path,
-        &NewObject::new(DataType::Generic, Data::Bytes(b"x")),
-    )
-    .unwrap();
+    append(&opened(&path), &path, &NewObject::new(DataType::Generic, Data::Bytes(b"x"))).unwrap();
     let new = std::fs::read(&path).unwrap();
     let slot = 4096 + 3 * DESCRIPTOR_BYTES;
     let mut torn = new.clone();
