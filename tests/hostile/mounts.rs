@@ -234,6 +234,15 @@ fn an_image_that_changes_under_a_container_hurts_only_the_container() {
     }
 }
 
+/// A loop device of root's, detached at the end whatever comes.
+struct Foreign(String);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
 #[test]
 fn loop_devices_go_with_their_container_and_those_of_others_stay() {
     let world = World::new();
@@ -244,7 +253,7 @@ fn loop_devices_go_with_their_container_and_those_of_others_stay() {
         .arg(&foreign)
         .output()
         .expect("there is losetup");
-    let device = String::from_utf8_lossy(&device.stdout).trim().to_owned();
+    let device = Foreign(String::from_utf8_lossy(&device.stdout).trim().to_owned());
     let plan = bare(&world, "echo ready; read line; true");
     let plan = with_overlay_image(plan, &world.ext3_overlay(16));
     let running = plan.hand_over(&world).spawn().wait_for("ready");
@@ -262,8 +271,8 @@ fn loop_devices_go_with_their_container_and_those_of_others_stay() {
     }
     running.finish().assert_ok();
     let still =
-        fs::read_to_string(format!("/sys/block/{}/loop/backing_file", device.trim_start_matches("/dev/")));
-    host("losetup", &["--detach", &device]);
+        fs::read_to_string(format!("/sys/block/{}/loop/backing_file", device.0.trim_start_matches("/dev/")));
+    drop(device);
     assert_eq!(attached, 2);
     assert_eq!(still.expect("it is still attached").trim(), text(&foreign));
 }
