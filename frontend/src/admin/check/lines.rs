@@ -6,6 +6,9 @@ use crate::message::shown;
 use config::{ConfigError, Directive, Enforcer, Settings, assignments};
 use std::collections::{HashMap, HashSet};
 
+/// Unknown directives that a name is suggested for: in a file with more, nobody meant any of them.
+const SUGGESTIONS_MAX: usize = 200;
+
 /// Findings about the form, names and values of the lines, and about lines that others make pointless.
 pub(super) fn findings(text: &[u8]) -> Vec<Finding> {
     let mut reader = Reader::default();
@@ -43,6 +46,8 @@ struct Reader<'a> {
     decided: HashMap<&'static str, u32>,
     /// Line of each entry of each list.
     entries: HashMap<(&'static str, &'a str), u32>,
+    /// How many unknown directives there were.
+    unknown: usize,
     /// Directives without effect that were named already.
     idle: HashSet<&'static str>,
     /// Those of them that say what holds anyway.
@@ -52,10 +57,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn line(&mut self, line: u32, name: &str, value: &'a [u8]) {
         let Some(directive) = directive::find(name) else {
-            let suggestion = directive::suggestion(name);
-            let name = shown(name);
-            return self
-                .warning(line, format!("unknown directive \"{name}\", which is passed over{suggestion}"));
+            return self.unknown(line, name);
         };
         if value.trim_ascii().is_empty() {
             let text = format!("\"{name}\" has no value, so the line is passed over");
@@ -74,6 +76,17 @@ impl<'a> Reader<'a> {
         if directive.enforcer == Enforcer::Nobody && self.idle.insert(directive.name) {
             self.idle(line, directive, value);
         }
+    }
+
+    fn unknown(&mut self, line: u32, name: &str) {
+        if name.is_empty() {
+            return self.warning(line, "has no name before the '=', and is passed over");
+        }
+        self.unknown += 1;
+        let suggestion =
+            if self.unknown <= SUGGESTIONS_MAX { directive::suggestion(name) } else { String::new() };
+        let name = shown(name);
+        self.warning(line, format!("unknown directive \"{name}\", which is passed over{suggestion}"));
     }
 
     /// A whole file of the incumbents has many of these; only those that ask for something are worth a line each.
@@ -213,6 +226,7 @@ mod tests {
                 "1 warning is neither a comment nor 'name = value', and is passed over",
             ]
         );
+        assert_eq!(said("= yes\n"), ["1 warning has no name before the '=', and is passed over"]);
         assert_eq!(said("mount home = yes\0\n"), ["1 error a NUL byte"]);
     }
 
