@@ -5,6 +5,7 @@ mod installation;
 mod run;
 mod overlay;
 mod locks;
+mod interruptions;
 mod combinations;
 mod stacking;
 mod persistence;

@@ -57,6 +57,7 @@ impl Source {
         let (root, arch) = root_of(&image)?;
         if let Root::Ext3(ext3) = root {
             lock::take(&image.file, &image.path, ext3.window, Access::ReadOnly)?;
+            refuse_unfinished(&image, ext3)?;
         }
         Ok(Self { spec: shown(spec), path: image.path, file: image.file, root, arch })
     }
@@ -123,14 +124,20 @@ fn root_of(image: &Image) -> Outcome<(Root, Arch)> {
             (root, if primary.arch == Arch::NONE { Arch::host() } else { primary.arch })
         }
     };
-    match root {
-        Root::Ext3(ext3) if ext3.needs_recovery => Err(Failure::new(format!(
-            "cannot build from {}: its last writer died and its journal was not replayed",
-            shown(&image.path)
-        ))
-        .hint("Repair it: e2fsck -p, or use it once with --writable")),
-        root => Ok((root, arch)),
+    Ok((root, arch))
+}
+
+/// Under the lock, since a writer at work leaves the same trace as one that died.
+fn refuse_unfinished(image: &Image, ext3: Ext3) -> Outcome<()> {
+    let now = image::inspect(&image.file, &image.path)?.ext3_at(ext3.window);
+    if !now.unwrap_or(ext3).needs_recovery {
+        return Ok(());
     }
+    Err(Failure::new(format!(
+        "cannot build from {}: its last writer died and its journal was not replayed",
+        shown(&image.path)
+    ))
+    .hint("Repair it: e2fsck -p, or use it once with --writable"))
 }
 
 #[cfg(test)]

@@ -60,6 +60,30 @@ pub enum Format {
     OciSif,
 }
 
+impl Format {
+    /// The ext3 that begins where `window` does.
+    #[must_use]
+    pub fn ext3_at(&self, window: Window) -> Option<Ext3> {
+        let embedded = |content: &EmbeddedContent| match content {
+            EmbeddedContent::Ext3(ext3) => Some(*ext3),
+            EmbeddedContent::Squashfs(_) => None,
+        };
+        let all = match self {
+            Self::Ext3(ext3) => vec![*ext3],
+            Self::Sif(sif) => {
+                let root = sif.primary.and_then(|primary| match primary.content {
+                    RootContent::Ext3(ext3) => Some(ext3),
+                    _ => None,
+                });
+                let others = sif.overlays.iter().chain(&sif.data);
+                root.into_iter().chain(others.filter_map(|partition| embedded(&partition.content))).collect()
+            }
+            Self::Sandbox | Self::Squashfs(_) | Self::OciSif => Vec::new(),
+        };
+        all.into_iter().find(|ext3| ext3.window.offset == window.offset)
+    }
+}
+
 /// A squashfs whose superblock was checked: version 4.0, a known compression, no longer than its window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Squashfs {

@@ -44,7 +44,12 @@ pub(super) fn stack(
     let mut builder = Builder { intent, site, caller, sources, layers: Vec::new(), upper: None };
     let mut writable = Writable::Nothing;
     match &image.format {
-        Format::Sif(sif) => builder.embedded(&image, sif, intent.writable)?,
+        Format::Sif(sif) => {
+            if let Some(RootContent::Ext3(ext3)) = sif.primary.map(|primary| primary.content) {
+                builder.use_ext3(&image, ext3, false)?;
+            }
+            builder.embedded(&image, sif, intent.writable)?;
+        }
         Format::Ext3(ext3) => {
             builder.use_ext3(&image, *ext3, intent.writable)?;
         }
@@ -315,6 +320,7 @@ impl Builder<'_> {
         let access = if write { Access::ReadWrite } else { Access::ReadOnly };
         lock::take(&image.file, &image.path, ext3.window, access)
             .map_err(|failure| failure.context(format!("while locking ext3 partition from {path}")))?;
+        let ext3 = settled(image, ext3)?;
         let offset = ext3.window.offset;
         let place = if offset == 0 { path.clone() } else { format!("{path}?offset={offset}") };
         let hint = format!("'e2fsck -f \"{place}\"' repairs it");
@@ -327,11 +333,20 @@ impl Builder<'_> {
             let text = format!(
                 "the ext3 file system in {path} was not closed properly and has to be recovered before it is used read-only"
             );
-            return Err(Failure::new(text).hint(format!("{hint}, and so does using it once without :ro")));
+            return Err(Failure::new(text).hint(format!("{hint}, and so does using it once for writing")));
         }
         if ext3.needs_recovery {
             message::verbose(format!("The journal of {path} is replayed: its last user did not close it"));
         }
         Ok(())
     }
+}
+
+/// What the superblock says now that the lock keeps others from it: a writer may have ended since it was read.
+fn settled(image: &Image, ext3: Ext3) -> Outcome<Ext3> {
+    if !ext3.needs_recovery && !ext3.has_errors {
+        return Ok(ext3);
+    }
+    let now = image::inspect(&image.file, &image.path)?.ext3_at(ext3.window);
+    Ok(now.unwrap_or(ext3))
 }
