@@ -333,7 +333,12 @@ impl Builder<'_> {
             let text = format!(
                 "the ext3 file system in {path} was not closed properly and has to be recovered before it is used read-only"
             );
-            return Err(Failure::new(text).hint(format!("{hint}, and so does using it once for writing")));
+            // e2fsck replays no journal at an offset: it opens the file once more without it.
+            return Err(Failure::new(text).hint(if offset == 0 {
+                format!("{hint}, and so does using it once for writing")
+            } else {
+                "using it once for writing recovers it: with --writable, or as an overlay without :ro".into()
+            }));
         }
         if ext3.needs_recovery {
             message::verbose(format!("The journal of {path} is replayed: its last user did not close it"));
