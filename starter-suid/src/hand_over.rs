@@ -4,6 +4,7 @@ use crate::drop_root::Unprivileged;
 use crate::policy::Permit;
 use crate::refusal::{self, Refusal, Step};
 use crate::sys;
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -37,7 +38,13 @@ pub fn open_init() -> Result<Init, Refusal> {
 
 /// A copy of a descriptor at [`KEPT_FD_FIRST`] or above.
 pub fn keep(fd: &OwnedFd) -> Result<OwnedFd, Refusal> {
-    rustix::io::fcntl_dupfd_cloexec(fd, KEPT_FD_FIRST).step("keeping a descriptor")
+    rustix::io::fcntl_dupfd_cloexec(fd, KEPT_FD_FIRST).map_err(|error| match error {
+        rustix::io::Errno::INVAL | rustix::io::Errno::MFILE => {
+            Refusal::new("the limit on open files is too low for the starter")
+                .hint("raise it: 'ulimit -n 1024'")
+        }
+        error => Refusal::failed("keeping a descriptor", Errno::from_raw(error.raw_os_error())),
+    })
 }
 
 /// Says what is not as asked for, if the caller wants to know. Only after everything was given up.

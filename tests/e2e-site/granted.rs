@@ -152,6 +152,27 @@ fn mount_hostfs_shows_the_hosts_mounts_at_their_own_places() {
 }
 
 #[test]
+fn mount_hostfs_on_a_host_with_very_many_mounts_shows_what_fits() {
+    let mut world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    world.conf("mount hostfs = yes\nmount tmp = no\n");
+    let run = |folder: &str, script: &str| {
+        let mount = "for n in $(seq 200); do mkdir $M/$n; mount -t tmpfs tmpfs $M/$n; touch $M/$n/file; done";
+        let above = "mkdir $W/above; mount -t tmpfs tmpfs $W/above; mkdir $W/beside";
+        let prepare = format!("{above}; M=$W/{folder}; {mount}");
+        let command = world.after(&prepare, world.installed().lamina()).arg("exec").arg(&image);
+        let script = format!("cd {}/{folder}; {script}", world.folder().display());
+        command.args(["sh", "-c", &script]).run().assert_ok()
+    };
+    // One mount brings along everything below it.
+    run("above", "ls */file | wc -l").assert_stdout("200");
+    std::fs::remove_dir(world.folder().join("above")).expect("it is empty");
+    std::fs::remove_dir_all(world.folder().join("beside")).expect("it is ours");
+    let output = run("beside", "test $(ls */file | wc -l) -gt 100");
+    output.assert_stderr_has("file systems of the host: 'mount hostfs' shows at most 128");
+}
+
+#[test]
 fn without_user_bind_control_what_users_choose_is_left_out_with_a_warning() {
     let (mut world, image) = world_and_image();
     let folder = world.mkdir("folder");

@@ -297,6 +297,28 @@ fn an_ipc_namespace_has_no_queues_of_the_host() {
 }
 
 #[test]
+fn limits_are_kept_and_one_that_is_too_low_is_named() {
+    let (world, image) = world_and_image();
+    let limited = |what: &str, limit: u32| {
+        let script = format!("ulimit -S {what} {limit}; exec \"$0\" exec \"$1\" sh -c 'ulimit {what}'");
+        let command = world.program("/bin/sh").args(["-c", &script]);
+        command.arg(world.installed().lamina()).arg(&image).run()
+    };
+    limited("-n", 64).assert_ok().assert_stdout("64");
+    limited("-v", 4_000_000).assert_ok().assert_stdout("4000000");
+    limited("-n", 24).assert_fatal("the limit on open files is too low for the starter");
+}
+
+#[test]
+fn what_is_given_to_the_program_may_be_long() {
+    let (world, image) = world_and_image();
+    let long = "x".repeat(100_000);
+    let command = world.lamina(["exec"]).arg(&image).args(["sh", "-c", "echo $# ${#1} ${#X}", "sh"]);
+    let output = command.args([&long; 10]).env("X", &long).run();
+    output.assert_ok().assert_stdout("10 100000 100000");
+}
+
+#[test]
 fn somebody_without_an_account_is_told() {
     let (world, image) = world_and_image();
     let script = "exec setpriv --reuid 59999 --regid 59999 --clear-groups \"$0\" exec \"$1\" true";

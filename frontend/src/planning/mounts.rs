@@ -25,6 +25,8 @@ const OWN_DIRECTORIES: [&str; 10] =
 const KERNEL_DIRECTORIES: [&str; 3] = ["/sys", "/proc", "/dev"];
 /// Mounts of the host that `mount hostfs` leaves out, with everything below them.
 const NOT_HOSTFS: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/boot", "/var"];
+/// Most mounts that `mount hostfs` shows, each with everything below it: half of what a plan may hold.
+const HOSTFS_MAX: usize = protocol::MOUNTS_MAX / 2;
 /// Site binds that stay under `--contain`.
 const KEPT_SITE_BINDS: [&str; 2] = ["/etc/hosts", "/etc/localtime"];
 
@@ -94,16 +96,31 @@ impl Chooser<'_> {
         }
         let table = fs::read("/proc/self/mountinfo")
             .map_err(|error| Failure::new(format!("while reading the host's mounts: {error}")))?;
-        for place in mount_points(&table) {
+        let mut places = mount_points(&table);
+        // What is above comes first, and is shown with everything that is mounted below it.
+        places.sort_unstable();
+        let mut shown: Vec<PathBuf> = Vec::new();
+        let mut too_many = 0;
+        for place in places {
             let path = Path::new(OsStr::from_bytes(&place));
-            if path == Path::new("/") || NOT_HOSTFS.iter().any(|not| path.starts_with(not)) {
+            let not_here = path == Path::new("/") || NOT_HOSTFS.iter().any(|not| path.starts_with(not));
+            if not_here || shown.iter().any(|above| path.starts_with(above)) {
                 continue;
             }
-            if let Ok(source) = self.open(path) {
-                let bind =
-                    self.bind(source, path, container_path(path.as_os_str(), "mount hostfs")?, false, true)?;
-                self.mounts.push(Mount::Hostfs(bind));
+            let Ok(source) = self.open(path) else { continue };
+            if shown.len() == HOSTFS_MAX {
+                too_many += 1;
+                continue;
             }
+            let destination = container_path(path.as_os_str(), "mount hostfs")?;
+            let bind = self.bind(source, path, destination, false, true)?;
+            self.mounts.push(Mount::Hostfs(bind));
+            shown.push(path.to_owned());
+        }
+        if too_many > 0 {
+            message::warning(format!(
+                "Skipping {too_many} file systems of the host: 'mount hostfs' shows at most {HOSTFS_MAX}"
+            ));
         }
         Ok(())
     }
