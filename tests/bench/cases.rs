@@ -1,6 +1,7 @@
 //! What is started: each image by the product, as the user, and by the floor, as root.
 
 use crate::start::Start;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::World;
@@ -38,6 +39,7 @@ pub(crate) fn all(world: &World) -> Vec<Case> {
     let squashfs = world.busybox_sqfs("gzip");
     let overlay = world.ext3_overlay(OVERLAY_MEBIBYTES);
     let sandbox = world.busybox_sandbox();
+    let sif = world.busybox_sif();
     vec![
         Case {
             name: "bare squashfs",
@@ -50,6 +52,12 @@ pub(crate) fn all(world: &World) -> Vec<Case> {
             bar: Some(1.25),
             floor: floor("squashfs", &squashfs, 0, Some(&overlay)),
             product: product().args(["--overlay"]).args([&overlay, &squashfs]),
+        },
+        Case {
+            name: "SIF",
+            bar: Some(1.5),
+            floor: floor("squashfs", &sif, squashfs_offset(&sif), None),
+            product: product().args([&sif]),
         },
         Case {
             name: "sandbox",
@@ -71,4 +79,11 @@ fn compiled_floor(world: &World) -> PathBuf {
     let compiler = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(FLOOR).status();
     assert!(compiler.is_ok_and(|status| status.success()), "the floor can be compiled");
     program
+}
+
+/// Where the squashfs of a SIF starts: at a page, with its magic number.
+fn squashfs_offset(sif: &Path) -> u64 {
+    let bytes = fs::read(sif).expect("the image can be read");
+    let page = bytes.chunks(4096).position(|page| page.starts_with(b"hsqs"));
+    page.expect("a SIF of busybox holds a squashfs") as u64 * 4096
 }
