@@ -180,10 +180,18 @@ impl Mounted {
         &self.0
     }
 
-    /// Nothing can be written any more.
+    /// Nothing can be written any more. The kernel may hold a file of a container that has just ended a moment longer.
     pub fn make_read_only(&self) {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-        mount(None::<&str>, &self.0, None::<&str>, flags, None::<&str>).expect("nobody writes to it");
+        let attempt = || mount(None::<&str>, &self.0, None::<&str>, flags, None::<&str>);
+        let done = (0..100).any(|_| {
+            let done = attempt().is_ok();
+            if !done {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            done
+        });
+        assert!(done, "somebody writes to {}", self.0.display());
     }
 }
 

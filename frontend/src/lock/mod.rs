@@ -21,12 +21,15 @@ use std::time::{Duration, Instant};
 /// How long [`exclusive_whole`] waits for another user of the file: longer than any of our own commands holds one
 /// while it only reads, short enough for somebody at a terminal.
 const WAIT_MAX: Duration = Duration::from_secs(3);
-/// How often it tries meanwhile.
-const WAIT_STEP: Duration = Duration::from_millis(50);
+/// How long [`take`] waits: a container's lock goes with its loop device, which the kernel may take down a moment after
+/// its last process has ended.
+const RELEASE_MAX: Duration = Duration::from_secs(1);
+/// How often they try meanwhile.
+const WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// Locks a part of an open image: against every other user for writing, against writers for reading. The lock is
-/// gone when the last copy of this open file is, which a loop device counts as. `file` must be open for what
-/// `access` says; `path` is for messages.
+/// gone when the last copy of this open file is, which a loop device counts as. Waits a second for a container that has
+/// just ended. `file` must be open for what `access` says; `path` is for messages.
 ///
 /// Where the file system cannot lock, this is told with `-v` and nothing is locked, as the incumbents do.
 ///
@@ -34,7 +37,7 @@ const WAIT_STEP: Duration = Duration::from_millis(50);
 /// The part is in use; the hint names the user as far as anybody left word.
 pub fn take(file: &File, path: &Path, window: Window, access: Access) -> Outcome<()> {
     let range = Range::of(window).ok_or_else(|| impossible(path))?;
-    lock(file, path, range, access, Duration::ZERO)
+    lock(file, path, range, access, RELEASE_MAX)
 }
 
 /// Locks the whole of a file that is about to be changed, whatever length it has or gets. Waits some seconds for
