@@ -125,3 +125,22 @@ fn deleting_an_object_and_freeing_its_space_leaves_it_or_does_not() {
 fn choosing_the_primary_partition_leaves_the_old_one_or_the_new_one() {
     killed_on_every_call(&["sif", "setprim", "2", "x.sif"]);
 }
+
+#[test]
+fn making_a_new_file_leaves_a_whole_one_or_none() {
+    let place = Place::new();
+    let path = place.join("x.sif");
+    let command = ["sif", "new", "x.sif"];
+    assert!(strace(&place, &[], &command).success());
+    let calls = calls_since_the_file_was_named(&place);
+    let mut found = [0, 0];
+    for (name, count) in &calls {
+        let _ = std::fs::remove_file(&path);
+        strace(&place, &["-e", &format!("inject={name}:signal=KILL:when={count}")], &command);
+        found[usize::from(path.exists())] += 1;
+        if path.exists() {
+            assert!(objects(&path).is_empty(), "{name} {count}");
+        }
+    }
+    assert!(found[0] > 3 && found[1] > 0, "{found:?} of {}", calls.len());
+}
