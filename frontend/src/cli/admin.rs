@@ -1,7 +1,7 @@
 //! What administrators ask: `config check`, `config global` and `doctor`.
 
 use super::given::Given;
-use super::{Invocation, Stop};
+use super::{Invocation, Stop, answer};
 use crate::admin::check::{self, Finding};
 use crate::admin::doctor::{self, State};
 use crate::admin::edit::{self, Change};
@@ -12,7 +12,7 @@ use crate::site;
 use config::Settings;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -50,9 +50,9 @@ start: some answers depend on who asks.
 pub(super) fn doctor(given: &Given) -> Result<(), Stop> {
     let checks = doctor::examine()?;
     if given.is_on("json") {
-        print(format!("{:#}\n", doctor::as_json(&checks)).as_bytes())?;
+        answer::print(format!("{:#}\n", doctor::as_json(&checks)))?;
     } else {
-        print(doctor::in_words(&checks).as_bytes())?;
+        answer::print(doctor::in_words(&checks))?;
     }
     if checks.iter().any(|check| check.state == State::Missing) {
         return Err(Stop::Said(1));
@@ -71,7 +71,7 @@ pub(super) fn config_check(words: &[OsString]) -> Result<(), Stop> {
     let (_, text) = read(&path)?;
     findings.extend(check::text(&text));
     let lines: String = findings.iter().map(|finding| line(&path, finding)).collect();
-    print(lines.as_bytes())?;
+    answer::print(lines)?;
     if findings.iter().any(Finding::is_wrong) {
         return Err(Stop::Said(1));
     }
@@ -98,10 +98,10 @@ pub(super) fn config_global(invocation: &Invocation, given: &Given, words: &[OsS
         let site = Settings::parse(&text)
             .map_err(|error| Failure::new(format!("while reading {}: {error}", shown(&path))))?;
         let values = site.texts(directive.name).unwrap_or_default().join(",");
-        return Ok(print(format!("{values}\n").as_bytes())?);
+        return Ok(answer::print(format!("{values}\n"))?);
     };
     if given.is_on("dry-run") {
-        return Ok(print(&edit::changed(&text, directive, change)?)?);
+        return Ok(answer::print(edit::changed(&text, directive, change)?)?);
     }
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::new(format!("changing {} takes root", shown(&path)))
@@ -161,15 +161,4 @@ fn read(path: &Path) -> Outcome<(File, Vec<u8>)> {
     let mut text = Vec::new();
     (&file).take(config::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).doing(reading)?;
     Ok((file, text))
-}
-
-/// Prints an answer. A reader that has seen enough, as `head` has, is no failure.
-fn print(text: &[u8]) -> Outcome<()> {
-    let mut out = io::stdout();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).doing(|| "writing to standard output".into())
-        }
-        _ => Ok(()),
-    }
 }

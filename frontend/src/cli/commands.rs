@@ -3,7 +3,7 @@
 use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
-use super::{Invocation, Stop, actions, admin, explain, makers, sif, usage, usage_error};
+use super::{Invocation, Stop, actions, admin, answer, explain, makers, sif, usage, usage_error};
 use crate::error::Failure;
 use crate::payload::Dialect;
 use clap::{Arg, Command};
@@ -279,10 +279,7 @@ const COMMANDS: &[Entry] = &[
         interspersed: true,
         notes: "",
         examples: "  version",
-        run: |invocation, _, _, _| {
-            println!("{}", version(invocation));
-            Ok(())
-        },
+        run: |invocation, _, _, _| Ok(answer::print(version(invocation) + "\n")?),
     },
 ];
 
@@ -356,10 +353,7 @@ pub(super) fn dispatch(
     };
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
         return match (rest.first().and_then(|word| word.to_str()), group(&name, invocation)) {
-            (Some("--help" | "-h"), Some(list)) => {
-                print!("{list}");
-                Ok(())
-            }
+            (Some("--help" | "-h"), Some(list)) => Ok(answer::print(list)?),
             _ => Err(unknown(&name, invocation, root)),
         };
     };
@@ -428,22 +422,18 @@ fn group(name: &str, invocation: &Invocation) -> Option<String> {
 
 fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Result<(), Stop> {
     let Some((first, rest)) = words.split_first() else {
-        print!("{}", root.render_help());
-        return Ok(());
+        return Ok(answer::print(root.render_help().to_string())?);
     };
     let mut rest = rest.to_vec();
     let mut name = full_name(&first.to_string_lossy(), &mut rest);
     for word in rest {
         name = format!("{name} {}", word.to_string_lossy());
     }
-    match COMMANDS.iter().find(|entry| entry.name == name) {
-        Some(entry) => print!("{}", definition(entry, &invocation.program).render_help()),
-        None => match group(&name, invocation) {
-            Some(list) => print!("{list}"),
-            None => return Err(unknown(&name, invocation, root)),
-        },
-    }
-    Ok(())
+    let text = match COMMANDS.iter().find(|entry| entry.name == name) {
+        Some(entry) => definition(entry, &invocation.program).render_help().to_string(),
+        None => group(&name, invocation).ok_or_else(|| unknown(&name, invocation, root))?,
+    };
+    Ok(answer::print(text)?)
 }
 
 fn definition(entry: &Entry, program: &str) -> Command {

@@ -1,12 +1,12 @@
 //! `--dry-run`: the plan in words, or as JSON.
 
+use super::answer;
 use crate::error::{Doing, Outcome};
 use crate::intent::DryRun;
 use crate::message::shown;
 use crate::planning::Planned;
 use protocol::{Bind, Content, Descriptor, Dev, Image, Mount, Window, Writable};
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// Prints what would be asked of the starter.
 ///
@@ -24,7 +24,7 @@ pub(super) fn print(planned: &Planned, form: DryRun) -> Outcome<()> {
             text
         }
     };
-    std::io::stdout().write_all(text.as_bytes()).doing(|| "writing the plan".into())
+    answer::print(text)
 }
 
 fn in_words(planned: &Planned) -> String {

@@ -1,6 +1,6 @@
 //! `explain`: the plan in words, and under each part the line of `singularity.conf` that decides about it.
 
-use super::{Stop, dry_run};
+use super::{Stop, answer, dry_run};
 use crate::admin::rules::{ImageFacts, Rule, Rules};
 use crate::error::{Doing, Outcome};
 use crate::intent::{HomeRequest, Intent};
@@ -13,7 +13,6 @@ use nix::sys::stat::fstat;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 use protocol::{Image, Mount, Writable};
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::fd::AsRawFd;
 
 /// What `explain` prints.
@@ -56,7 +55,7 @@ pub(super) fn print(
     if let Some(rule) = refusal {
         text.push_str(&format!("\nThe container would be {rule} of {}\n", site::path()));
     }
-    std::io::stdout().write_all(text.as_bytes()).doing(|| "writing the explanation".into())?;
+    answer::print(text)?;
     refusal.map_or(Ok(()), |_| Err(Stop::Said(1)))
 }
 

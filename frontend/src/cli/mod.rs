@@ -2,6 +2,7 @@
 
 mod actions;
 mod admin;
+mod answer;
 mod arguments;
 mod commands;
 mod dry_run;
@@ -17,6 +18,7 @@ use crate::payload::Dialect;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use given::Environment;
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,7 +68,8 @@ pub fn main() -> ExitCode {
     match run(&invocation(&name), implied.into_iter().chain(arguments).collect()) {
         Ok(()) | Err(Stop::Answered) => ExitCode::SUCCESS,
         Err(Stop::Usage(text)) => {
-            eprint!("{text}");
+            // A standard error that cannot be written to changes nothing.
+            let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::from(USAGE_STATUS)
         }
         Err(Stop::Failed(failure)) => {
@@ -98,8 +101,7 @@ fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
         .map_err(|error| usage_error(&error, &invocation.program, None, &mut root))?;
     configure_messages(&matches, &invocation.host)?;
     if matches.get_flag("version") {
-        println!("{}", commands::full_version(invocation));
-        return Ok(());
+        return Ok(answer::print(commands::full_version(invocation) + "\n")?);
     }
     let Some((name, rest)) = matches.subcommand() else {
         return Err(Stop::Usage(root.render_help().to_string()));
@@ -174,8 +176,7 @@ fn configure_messages(matches: &ArgMatches, host: &Environment) -> Outcome<()> {
 fn usage_error(error: &clap::Error, program: &str, command: Option<&str>, definition: &mut Command) -> Stop {
     use clap::error::{ContextKind, ErrorKind};
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        print!("{error}");
-        return Stop::Answered;
+        return answer::print(error.to_string()).map_or_else(Stop::from, |()| Stop::Answered);
     }
     let what = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(argument)) => format!("unknown flag: {argument}"),

@@ -4,6 +4,7 @@ mod add;
 
 pub(super) use add::add;
 
+use super::answer;
 use super::given::Given;
 use crate::error::{Doing, Failure, Outcome};
 use crate::image::Access;
@@ -99,7 +100,7 @@ pub(super) fn dump(words: &[OsString]) -> Result<(), Wrong> {
         Ok(_) => io::stdout().flush(),
         Err(error) => Err(error),
     }
-    .or_else(unless_nobody_reads)
+    .or_else(answer::unless_nobody_reads)
     .doing(writing)?;
     Ok(())
 }
@@ -149,20 +150,8 @@ fn id(word: Option<&OsString>) -> Result<u32, Wrong> {
 
 fn print(given: &Given, words: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<(), Wrong> {
     let text = if given.is_on("json") { format!("{:#}\n", json()) } else { words() };
-    let mut out = io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .or_else(unless_nobody_reads)
-        .doing(|| "writing to standard output".into())?;
+    answer::print(text)?;
     Ok(())
-}
-
-/// A reader that has seen enough, as `head` has, is no failure.
-fn unless_nobody_reads(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    }
 }
 
 #[cfg(test)]
