@@ -1,6 +1,17 @@
-//! Questions that two directives answer together, because each incumbent has its own spelling.
+//! Questions that several directives answer together, or that are asked in more than one place.
 
-use crate::{Setting, Settings, SetuidMountSquashfs};
+use crate::{EnableOverlay, EnableUnderlay, Setting, Settings, SetuidMountSquashfs};
+
+/// How mount points that an image lacks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountPoints {
+    /// In an overlay layer of their own.
+    Overlay,
+    /// In a root in memory that shows the image's parts around them.
+    Underlay,
+    /// They are not: what would be mounted there is left out, or refused.
+    None,
+}
 
 impl Settings {
     /// Whether root may mount ext3 images of users through the kernel; the directive that decides, and its line.
@@ -27,6 +38,23 @@ impl Settings {
             (allowed, second),
             "allow setuid-mount squashfs",
         )
+    }
+
+    /// Whether `enable overlay` lets the kernel's overlay be used.
+    #[must_use]
+    pub fn kernel_overlay(&self) -> bool {
+        matches!(self.enable_overlay.value, EnableOverlay::Yes | EnableOverlay::Try)
+    }
+
+    /// How mount points that an image lacks are made: `enable overlay` and `enable underlay` decide together.
+    #[must_use]
+    pub fn mount_points(&self) -> MountPoints {
+        match self.enable_underlay.value {
+            EnableUnderlay::Preferred => MountPoints::Underlay,
+            _ if self.kernel_overlay() => MountPoints::Overlay,
+            EnableUnderlay::Yes => MountPoints::Underlay,
+            EnableUnderlay::No => MountPoints::None,
+        }
     }
 
     /// Whether any of the `limit container` directives has an entry.

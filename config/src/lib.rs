@@ -23,8 +23,11 @@ mod parse;
 mod values;
 mod directives;
 mod combined;
+mod accounts;
 mod default_file;
 
+pub use accounts::account_id;
+pub use combined::MountPoints;
 pub use default_file::default_file;
 pub use directives::{Directive, Enforcer, Origin, Settings, TABLE};
 pub use parse::{

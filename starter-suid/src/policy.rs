@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::evidence::Facts;
 use crate::refusal::Refusal;
 use crate::superblock::Superblock;
-use config::{EnableOverlay, EnableUnderlay, MemoryFsType, MountDev, Setting, Settings};
+use config::{EnableOverlay, MemoryFsType, MountDev, MountPoints, Setting, Settings};
 use protocol::{
     AccountFile, Bind, ContainerPath, Content, Dev, Image, Mount, Plan, Scratch, Window, Writable,
 };
@@ -46,17 +46,6 @@ pub struct Orders {
     pub devpts: bool,
     /// Host sources of the plan's site binds, in the order of their appearance.
     pub site_binds: Vec<Vec<u8>>,
-}
-
-/// How mount points that the image lacks are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MountPoints {
-    /// In an overlay layer of their own.
-    Overlay,
-    /// In a root in memory that shows the image's parts around them.
-    Underlay,
-    /// They are not: what would be mounted there is left out, or refused.
-    None,
 }
 
 /// The lists of `limit container …`, names already turned into numbers.
@@ -120,7 +109,7 @@ pub fn judge(
         loop_devices_max: site.max_loop_devices.value,
         loop_devices_shared: site.shared_loop_devices.value,
         sync_ext3: site.sync_writable_extfs.value,
-        mount_points: mount_points(site),
+        mount_points: site.mount_points(),
         devpts: site.mount_devpts.value,
         site_binds,
     };
@@ -174,21 +163,8 @@ fn describe(plan: &Plan, facts: &[&Facts]) -> String {
     format!("root={} writable={writable} layers={layers} mounts={mounts}", image(&plan.root))
 }
 
-fn overlay_allowed(site: &Settings) -> bool {
-    matches!(site.enable_overlay.value, EnableOverlay::Yes | EnableOverlay::Try)
-}
-
 fn session_bytes(site: &Settings) -> u64 {
     (u64::from(site.sessiondir_max_size.value) << 20).max(SESSION_BYTES_MIN)
-}
-
-fn mount_points(site: &Settings) -> MountPoints {
-    match site.enable_underlay.value {
-        EnableUnderlay::Preferred => MountPoints::Underlay,
-        _ if overlay_allowed(site) => MountPoints::Overlay,
-        EnableUnderlay::Yes => MountPoints::Underlay,
-        EnableUnderlay::No => MountPoints::None,
-    }
 }
 
 struct Court<'a> {
@@ -224,7 +200,7 @@ impl Court<'_> {
             Writable::Nothing | Writable::Root if plan.layers.is_empty() => return Ok(()),
             Writable::Nothing | Writable::Root => "overlay images",
         };
-        if overlay_allowed(self.site) {
+        if self.site.kernel_overlay() {
             return Ok(());
         }
         let text = match setting.value {

@@ -85,21 +85,13 @@ fn numeric_ids<'a>(
             Some(text) => text,
             None => read_trusted(accounts)?,
         };
-        let id = find_id(&text, name);
+        let id = config::account_id(&text, name);
         file = Some(text);
         ids.push(
             id.ok_or_else(|| Refusal::by_site(&format!("'{name}' is not in {accounts}"), directive, line))?,
         );
     }
     Ok(ids)
-}
-
-fn find_id(accounts: &[u8], name: &str) -> Option<u32> {
-    accounts.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        let id = (fields.next()? == name.as_bytes()).then(|| fields.nth(1))??;
-        std::str::from_utf8(id).ok()?.parse().ok()
-    })
 }
 
 fn read_trusted(path: &str) -> Result<Vec<u8>, Refusal> {

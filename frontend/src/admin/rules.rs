@@ -1,8 +1,8 @@
 //! Which line of `singularity.conf` decides about what: the starter's policy, asked for its reasons. The starter
 //! itself decides anew; what is said here has no power.
 
-use super::account_files::{GROUPS, USERS, find_id};
-use config::{EnableOverlay, EnableUnderlay, MountDev, Setting, Settings};
+use super::account_files::{GROUPS, USERS};
+use config::{MountDev, MountPoints, Setting, Settings};
 use protocol::{AccountFile, Content, Dev, Mount, Namespaces, Scratch, Writable};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ impl Rules<'_> {
         let site = self.site;
         let among = |entries: &[Setting<String>], accounts: &str, id: u32| {
             let file = std::fs::read(accounts).unwrap_or_default();
-            let number = |name: &str| name.parse().ok().or_else(|| find_id(&file, name));
+            let number = |name: &str| name.parse().ok().or_else(|| config::account_id(&file, name));
             facts.firm && entries.iter().any(|entry| number(&entry.value) == Some(id))
         };
         let (owner, group) = facts.owner;
@@ -144,7 +144,7 @@ impl Rules<'_> {
     #[must_use]
     pub fn of_overlay(&self) -> Rule {
         let setting = &self.site.enable_overlay;
-        one(self.site, "enable overlay", setting, kernel_overlay(self.site))
+        one(self.site, "enable overlay", setting, self.site.kernel_overlay())
     }
 
     /// Where writes go, if that is more than the image itself.
@@ -247,11 +247,10 @@ impl Rules<'_> {
     pub fn of_mount_points(&self) -> (&'static str, Rule) {
         let setting = &self.site.enable_underlay;
         let underlay = |allows| one(self.site, "enable underlay", setting, allows);
-        match setting.value {
-            EnableUnderlay::Preferred => ("made by binding what is around them", underlay(true)),
-            _ if kernel_overlay(self.site) => ("made in a layer of their own", self.of_overlay()),
-            EnableUnderlay::Yes => ("made by binding what is around them", underlay(true)),
-            EnableUnderlay::No => ("not made", underlay(false)),
+        match self.site.mount_points() {
+            MountPoints::Overlay => ("made in a layer of their own", self.of_overlay()),
+            MountPoints::Underlay => ("made by binding what is around them", underlay(true)),
+            MountPoints::None => ("not made", underlay(false)),
         }
     }
 
@@ -272,10 +271,6 @@ impl Rules<'_> {
         ];
         all.into_iter().filter(|(_, rule)| !rule.allows).collect()
     }
-}
-
-fn kernel_overlay(site: &Settings) -> bool {
-    matches!(site.enable_overlay.value, EnableOverlay::Yes | EnableOverlay::Try)
 }
 
 #[cfg(test)]

@@ -159,17 +159,12 @@ fn emulator(arch: Arch) -> &'static str {
 
 /// `enable overlay` forbids what `what` begins to say.
 fn require_overlay(site: &Settings, what: &str) -> Outcome<()> {
-    match site.enable_overlay.value {
-        EnableOverlay::Yes | EnableOverlay::Try => Ok(()),
-        EnableOverlay::No => Err(by_site(
-            format!("{what} 'enable overlay = yes': set to 'no' by administrator"),
-            site.enable_overlay.line,
-        )),
-        EnableOverlay::Driver => Err(by_site(
-            format!("{what} 'enable overlay = yes': set to 'driver' by administrator"),
-            site.enable_overlay.line,
-        )),
+    if site.kernel_overlay() {
+        return Ok(());
     }
+    let word = if site.enable_overlay.value == EnableOverlay::No { "no" } else { "driver" };
+    let text = format!("{what} 'enable overlay = yes': set to '{word}' by administrator");
+    Err(by_site(text, site.enable_overlay.line))
 }
 
 fn by_site(text: String, line: Option<u32>) -> Failure {
@@ -200,9 +195,7 @@ impl Builder<'_> {
                     self.layer(image, Content::Squashfs(squashfs.window))?
                 }
                 EmbeddedContent::Ext3(ext3) => {
-                    let write = std::mem::take(&mut wanted);
-                    self.ext3_overlay(image, ext3, write)?;
-                    wanted &= !write;
+                    self.ext3_overlay(image, ext3, std::mem::take(&mut wanted))?;
                 }
             }
         }

@@ -148,9 +148,9 @@ fn a_wrong_value_is_told_with_file_line_and_directive() {
 #[test]
 fn an_id_is_found_by_the_exact_name_only() {
     let accounts = b"root:x:0:0::/:\nalice:x:1000:1000::/:\nbroken\nx:y\nhuge:x:99999999999:1\n";
-    assert_eq!(find_id(accounts, "alice"), Some(1000));
+    assert_eq!(config::account_id(accounts, "alice"), Some(1000));
     for name in ["ali", "alicex", "broken", "x", "huge", ""] {
-        assert_eq!(find_id(accounts, name), None, "{name}");
+        assert_eq!(config::account_id(accounts, name), None, "{name}");
     }
 }
 

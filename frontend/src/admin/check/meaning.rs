@@ -1,7 +1,7 @@
 //! What the settings mean together, and on this host.
 
 use super::{Finding, Severity};
-use crate::admin::account_files::{GROUPS, USERS, find_id};
+use crate::admin::account_files::{GROUPS, USERS};
 use crate::admin::trust;
 use crate::message::shown;
 use config::{EnableOverlay, EnableUnderlay, MemoryFsType, Setting, Settings, SetuidMountSquashfs};
@@ -83,7 +83,7 @@ impl Accounts {
         let known = std::fs::read(self.file).unwrap_or_default();
         let distrust = trust::file_reason(Path::new(self.file)).map(|reason| error(None, reason));
         let unresolved = named
-            .filter(|entry| find_id(&known, &entry.value).is_none())
+            .filter(|entry| config::account_id(&known, &entry.value).is_none())
             .map(|entry| error(entry.line, self.unresolved(&entry.value)));
         distrust.into_iter().chain(unresolved).collect()
     }
