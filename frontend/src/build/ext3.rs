@@ -1,9 +1,10 @@
 //! Reading the files of an ext3 image without mounting it.
 
-use crate::confined::helper::{DEBUGFS, Helper, Programs, SUBJECT};
+use super::Tools;
+use crate::confined::helper::{DEBUGFS, Helper, SUBJECT};
 use crate::error::{Doing, Failure, Outcome};
 use crate::image::Ext3;
-use crate::making::{Interrupts, Progress};
+use crate::making::Progress;
 use crate::message;
 use nix::unistd::Uid;
 use std::fs::File;
@@ -14,13 +15,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// `debugfs` is missing or failed.
-pub(super) fn unpack(
-    image: &File,
-    ext3: Ext3,
-    directory: &Path,
-    programs: &Programs,
-    interrupts: &Interrupts,
-) -> Outcome<()> {
+pub(super) fn unpack(image: &File, ext3: Ext3, directory: &Path, tools: Tools) -> Outcome<()> {
     message::warning(
         "From an ext3 image, hard links become copies, and device files, named pipes and extended attributes are left out",
     );
@@ -29,12 +24,12 @@ pub(super) fn unpack(
     let command = "rdump / .";
     let subject = format!("{SUBJECT}?offset={}", ext3.window.offset);
     let progress = Progress::of("Copying");
-    let ended = Helper::new(programs, DEBUGFS)?
+    let ended = Helper::new(tools.programs, DEBUGFS)?
         .args(["-R", command, &subject])
         .reads_file(image)
         .changes(directory)
         .working_in(directory)
-        .run(interrupts, || progress.reached(0))?;
+        .run(tools.interrupts, || progress.reached(0))?;
     drop(progress);
     let root = Uid::effective().is_root();
     let expected = |complaint: &String| {

@@ -6,6 +6,7 @@
 
 use crate::confined::helper::Programs;
 use crate::error::Outcome;
+use crate::file::Existing;
 use crate::making::Interrupts;
 use crate::message::{self, shown};
 use std::ffi::OsString;
@@ -39,6 +40,22 @@ pub struct Options {
     pub programs: Programs,
 }
 
+/// What every step of a build needs.
+struct Job<'a> {
+    options: &'a Options,
+    source: &'a Source,
+    /// What may become of a target that is there already.
+    existing: Existing,
+    tools: Tools<'a>,
+}
+
+/// Where helper programs come from, and what ends them early.
+#[derive(Clone, Copy)]
+struct Tools<'a> {
+    programs: &'a Programs,
+    interrupts: &'a Interrupts,
+}
+
 /// Carries out `build`.
 ///
 /// # Errors
@@ -47,13 +64,14 @@ pub fn build(options: &Options) -> Outcome<()> {
     let source = Source::open(&options.source)?;
     let existing = target::settle(options, &source)?;
     message::info("Starting build...");
-    let interrupts = Interrupts::hold()?;
+    let tools = Tools { programs: &options.programs, interrupts: &Interrupts::hold()? };
+    let job = Job { options, source: &source, existing, tools };
     if options.sandbox {
         message::info("Creating sandbox directory...");
-        sandbox::make(options, &source, existing, &interrupts)?;
+        sandbox::make(&job)?;
     } else {
         message::info("Creating SIF file...");
-        sif_file::make(options, &source, existing, &interrupts)?;
+        sif_file::make(&job)?;
     }
     message::info(format!("Build complete: {}", shown(&options.target)));
     Ok(())

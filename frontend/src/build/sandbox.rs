@@ -1,13 +1,12 @@
 //! A sandbox directory out of any source.
 
-use super::sif_file::directory_of;
 use super::skeleton::Skeleton;
-use super::source::{Root, Source};
-use super::{Options, ext3, squashfs};
+use super::source::Root;
+use super::{Job, Tools, ext3, squashfs};
 use crate::confined::helper::{CP, Helper};
 use crate::error::{Doing, Failure, Outcome};
-use crate::file::Existing;
-use crate::making::{Interrupts, Progress, Staging};
+use crate::file::{self, Existing};
+use crate::making::{Progress, Staging};
 use crate::message::{self, shown};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -21,22 +20,17 @@ use std::path::Path;
 ///
 /// # Errors
 /// Says why there is none; an existing target is then as it was.
-pub(super) fn make(
-    options: &Options,
-    source: &Source,
-    existing: Existing,
-    interrupts: &Interrupts,
-) -> Outcome<()> {
-    let target = &options.target;
-    let staging = Staging::below(directory_of(target))?;
+pub(super) fn make(job: &Job) -> Outcome<()> {
+    let Job { source, tools, .. } = *job;
+    let target = &job.options.target;
+    let staging = Staging::below(file::directory_of(target))?;
     let root = staging.path().join("root");
-    let programs = &options.programs;
     match source.root {
-        Root::Directory => copy(&source.path, &root, staging.path(), options, interrupts)?,
+        Root::Directory => copy(&source.path, &root, staging.path(), tools)?,
         Root::Squashfs(packed) => {
-            squashfs::unpack(&source.file, packed.window, staging.path(), &root, &[], programs, interrupts)?;
+            squashfs::unpack(&source.file, packed.window, staging.path(), &root, &[], tools)?;
         }
-        Root::Ext3(image) => ext3::unpack(&source.file, image, &root, programs, interrupts)?,
+        Root::Ext3(image) => ext3::unpack(&source.file, image, &root, tools)?,
     }
     let placing = || format!("creating sandbox {}", shown(target));
     if !Uid::effective().is_root() {
@@ -46,8 +40,8 @@ pub(super) fn make(
     }
     Skeleton::missing_in(&root).write_into(&root, source)?;
     File::open(&root).and_then(|root| Ok(nix::unistd::syncfs(root)?)).doing(placing)?;
-    interrupts.check()?;
-    match place(&root, target, existing, staging.path()) {
+    tools.interrupts.check()?;
+    match place(&root, target, job.existing, staging.path()) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(Failure::new(format!("{} already exists", shown(target))));
         }
@@ -65,14 +59,14 @@ pub(super) fn make(
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path, room: &Path, options: &Options, interrupts: &Interrupts) -> Outcome<()> {
+fn copy(from: &Path, to: &Path, room: &Path, tools: Tools) -> Outcome<()> {
     let progress = Progress::of("Copying");
-    Helper::new(&options.programs, CP)?
+    Helper::new(tools.programs, CP)?
         .args(["-a", "-T", "--"])
         .args([from, to])
         .reads(from)
         .changes(room)
-        .run(interrupts, || progress.reached(0))
+        .run(tools.interrupts, || progress.reached(0))
         .map(drop)
 }
 

@@ -1,9 +1,10 @@
 //! Packing and unpacking squashfs file systems with squashfs-tools.
 
-use crate::confined::helper::{Ended, Helper, MKSQUASHFS, Programs, SUBJECT, UNSQUASHFS};
+use super::Tools;
+use crate::confined::helper::{Ended, Helper, MKSQUASHFS, SUBJECT, UNSQUASHFS};
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Format};
-use crate::making::{Interrupts, Progress};
+use crate::making::Progress;
 use crate::message;
 use nix::unistd::Uid;
 use protocol::Window;
@@ -22,15 +23,9 @@ const UNSQUASHFS_INCOMPLETE: i32 = 2;
 ///
 /// # Errors
 /// `mksquashfs` is missing or failed; `target` is for messages.
-pub(super) fn pack(
-    directory: &Path,
-    image: &File,
-    target: &Path,
-    programs: &Programs,
-    interrupts: &Interrupts,
-) -> Outcome<()> {
+pub(super) fn pack(directory: &Path, image: &File, target: &Path, tools: Tools) -> Outcome<()> {
     let [comp, gzip, level, six] = COMPRESSION;
-    mksquashfs(programs, directory, image, interrupts, &["-noappend", comp, gzip, level, six])?;
+    mksquashfs(directory, image, tools, &["-noappend", comp, gzip, level, six])?;
     match image::inspect(image, target)? {
         Format::Squashfs(_) => Ok(()),
         _ => Err(Failure::new("mksquashfs made something that is not a squashfs")),
@@ -42,22 +37,12 @@ pub(super) fn pack(
 ///
 /// # Errors
 /// As [`pack`].
-pub(super) fn add(
-    directory: &Path,
-    image: &File,
-    programs: &Programs,
-    interrupts: &Interrupts,
-) -> Outcome<()> {
-    mksquashfs(programs, directory, image, interrupts, &["-no-recovery"])
+pub(super) fn add(directory: &Path, image: &File, tools: Tools) -> Outcome<()> {
+    mksquashfs(directory, image, tools, &["-no-recovery"])
 }
 
-fn mksquashfs(
-    programs: &Programs,
-    directory: &Path,
-    image: &File,
-    interrupts: &Interrupts,
-    options: &[&str],
-) -> Outcome<()> {
+fn mksquashfs(directory: &Path, image: &File, tools: Tools, options: &[&str]) -> Outcome<()> {
+    let Tools { programs, interrupts } = tools;
     let mut helper = Helper::new(programs, MKSQUASHFS)?
         .args([directory.as_os_str(), SUBJECT.as_ref()])
         .args(options)
@@ -93,10 +78,9 @@ pub(super) fn unpack(
     room: &Path,
     directory: &Path,
     names: &[&str],
-    programs: &Programs,
-    interrupts: &Interrupts,
+    tools: Tools,
 ) -> Outcome<()> {
-    let mut helper = Helper::new(programs, UNSQUASHFS)?
+    let mut helper = Helper::new(tools.programs, UNSQUASHFS)?
         .args(["-no-progress", "-offset", &part.offset.to_string(), "-dest"])
         .args([directory.as_os_str()])
         .reads_file(image)
@@ -106,7 +90,7 @@ pub(super) fn unpack(
         helper = helper.args(["-user-xattrs"]);
     }
     let progress = Progress::of("Unpacking");
-    let ended = helper.args([SUBJECT]).args(names).run(interrupts, || progress.reached(0))?;
+    let ended = helper.args([SUBJECT]).args(names).run(tools.interrupts, || progress.reached(0))?;
     drop(progress);
     repeat(&ended, UNSQUASHFS.name);
     Ok(())

@@ -3,7 +3,7 @@
 use super::Options;
 use super::source::{Root, Source};
 use crate::error::{Doing, Failure, Outcome};
-use crate::file::Existing;
+use crate::file::{Existing, directory_of};
 use crate::message::shown;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -38,10 +38,9 @@ pub(super) fn settle(options: &Options, source: &Source) -> Outcome<Existing> {
 
 /// The path without symbolic links, or, where nothing is there yet, its place in its directory without any.
 fn real(path: &Path) -> Option<PathBuf> {
-    std::fs::canonicalize(path).ok().or_else(|| {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(std::fs::canonicalize(parent).ok()?.join(path.file_name()?))
-    })
+    std::fs::canonicalize(path)
+        .ok()
+        .or_else(|| Some(std::fs::canonicalize(directory_of(path)).ok()?.join(path.file_name()?)))
 }
 
 /// A sandbox in its own source would be copied into itself, and a source in its target would be gone with it.

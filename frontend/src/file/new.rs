@@ -1,6 +1,7 @@
 //! A file that is written beside its target and takes its name when it is complete and on disk.
 
 use crate::error::{Doing, Failure, Outcome};
+use crate::file::directory_of;
 use crate::lock;
 use crate::message::shown;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -41,13 +42,10 @@ impl NewFile {
     pub fn beside(target: &Path, mode: u32) -> Outcome<Self> {
         let creating = || format!("creating {}", shown(target));
         let resolved = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
-        let directory = match (resolved.parent(), resolved.file_name()) {
-            (Some(parent), Some(_)) if parent.as_os_str().is_empty() => PathBuf::from("."),
-            (Some(parent), Some(_)) => parent.to_owned(),
-            _ => {
-                return Err(Failure::new(format!("while {}: it is no name for a file", creating())));
-            }
-        };
+        if resolved.file_name().is_none() {
+            return Err(Failure::new(format!("while {}: it is no name for a file", creating())));
+        }
+        let directory = directory_of(&resolved).to_owned();
         let (file, name) = match unnamed(&directory, mode) {
             Ok(file) => (file, None),
             Err(error) if lacks_unnamed_files(&error) => {

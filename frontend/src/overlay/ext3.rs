@@ -3,6 +3,7 @@
 use super::layout::Layout;
 use crate::confined::helper::{DEBUGFS, Helper, MKFS_EXT3, Programs, SUBJECT};
 use crate::error::{Doing, Failure, Outcome};
+use crate::file::directory_of;
 use crate::image::{self, Format};
 use crate::making::{Interrupts, Staging};
 use crate::message::shown;
@@ -141,8 +142,7 @@ fn fill(file: &File, size_bytes: u64, interrupts: &Interrupts) -> io::Result<()>
 }
 
 fn no_room(error: &io::Error, mib: u64, target: &Path) -> Failure {
-    let place =
-        shown(target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+    let place = shown(directory_of(target));
     match error.raw_os_error() {
         Some(libc::ENOSPC) => Failure::new(format!("no space left for an image of {mib} MiB in {place}"))
             .hint("Choose a smaller --size, another directory, or --sparse to take space only as it is used"),

@@ -3,6 +3,7 @@
 use super::codes::FsType;
 use super::write::Data;
 use crate::error::{Doing, Failure, Outcome};
+use crate::file::directory_of;
 use crate::image;
 use crate::lock;
 use crate::message::shown;
@@ -39,8 +40,7 @@ impl Source {
             lock::shared_whole(&file, path)?;
             file
         } else if found.file_type().is_fifo() {
-            stored(&file, for_file.parent().unwrap_or(for_file))
-                .doing(|| format!("storing {}", shown(path)))?
+            stored(&file, directory_of(for_file)).doing(|| format!("storing {}", shown(path)))?
         } else {
             return Err(Failure::new(format!("{} is neither a file nor a pipe", shown(path))));
         };
