@@ -7,7 +7,7 @@ use crate::error::{Failure, Outcome};
 use crate::intent::Intent;
 use crate::message;
 use crate::payload::{Action, Dialect};
-use crate::sys::dispositions;
+use crate::sys::signal;
 use crate::user::Caller;
 use crate::{launch, planning, site};
 use std::ffi::{OsStr, OsString};
@@ -65,22 +65,15 @@ pub(super) fn act(
         given,
         &invocation.host,
     )?;
+    let caller = Caller::look_up()?;
+    let planned = planning::plan(&intent, &site, &caller)?;
     if name == EXPLAIN {
-        let caller = Caller::look_up()?;
-        let planned = planning::plan(&intent, &site, &caller)?;
         return explain::print(&planned, &intent, &site, &caller);
     }
-    start(&intent, &site)
-}
-
-fn start(intent: &Intent, site: &config::Settings) -> Result<(), Stop> {
-    let ignored = dispositions::ignored_signals();
-    let caller = Caller::look_up()?;
-    let planned = planning::plan(intent, site, &caller)?;
     if let Some(form) = intent.dry_run {
         return Ok(dry_run::print(&planned, form)?);
     }
-    let payload = planning::payload(intent, &planned, &caller, ignored);
+    let payload = planning::payload(&intent, &planned, &caller, signal::ignored_signals());
     match launch::start(planned, &payload)? {}
 }
 

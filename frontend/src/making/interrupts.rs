@@ -1,8 +1,7 @@
 //! Ctrl-C and its like, held back until what was begun is tidied up.
 
 use crate::error::{Doing, Failure, Outcome};
-use crate::sys::dispositions::ignored_signals;
-use crate::sys::signal::{Disposition, set_disposition};
+use crate::sys::signal::{Disposition, ignored_signals, set_disposition};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};

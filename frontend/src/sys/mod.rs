@@ -3,7 +3,6 @@
 pub mod child;
 pub mod children;
 pub mod descriptors;
-pub mod dispositions;
 pub mod fork;
 pub mod lock;
 pub mod probe;
