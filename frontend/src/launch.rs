@@ -19,10 +19,16 @@ const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
     None => "/usr/local",
 };
 
+/// Where one of the programs is that only other programs start; fixed when this one was built.
+#[must_use]
+pub fn own_program(name: &str) -> String {
+    format!("{PREFIX}/libexec/lamina/bin/{name}")
+}
+
 /// Where the starter is, fixed when the program was built.
 #[must_use]
 pub fn starter_path() -> String {
-    format!("{PREFIX}/libexec/lamina/bin/starter-suid")
+    own_program("starter-suid")
 }
 
 /// Becomes the starter. Returns only when that did not work.

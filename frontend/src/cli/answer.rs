@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 ///
 /// # Errors
 /// Standard output cannot be written to.
-pub(super) fn print(text: impl AsRef<[u8]>) -> Outcome<()> {
+pub fn print(text: impl AsRef<[u8]>) -> Outcome<()> {
     let mut out = io::stdout();
     out.write_all(text.as_ref())
         .and_then(|()| out.flush())
@@ -19,7 +19,7 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> Outcome<()> {
 ///
 /// # Errors
 /// The error it was given, if it is another one.
-pub(super) fn unless_nobody_reads(error: io::Error) -> io::Result<()> {
+pub fn unless_nobody_reads(error: io::Error) -> io::Result<()> {
     match error.kind() {
         ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),

@@ -377,7 +377,10 @@ pub(super) fn dispatch(
     }
     let flags: Vec<&'static Flag> = entry.flags.iter().copied().flatten().collect();
     let given = Given::collect(&flags, &matches, &invocation.host)?;
-    (entry.run)(invocation, entry, given, words)
+    match invocation.handlers.iter().find(|(name, _)| *name == entry.name) {
+        Some((_, carry_out)) => carry_out(invocation, &given, &words),
+        None => (entry.run)(invocation, entry, given, words),
+    }
 }
 
 /// `overlay` and what follows it make one name.

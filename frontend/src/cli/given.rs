@@ -112,19 +112,27 @@ pub fn items(list: &OsStr) -> Vec<OsString> {
 pub struct Environment {
     variables: Vec<(OsString, OsString)>,
     dialect: Dialect,
+    /// Whether what is odd about the variables was said already.
+    spoken_of: bool,
 }
 
 impl Environment {
     /// The process's own environment, read the way the program was called.
     #[must_use]
     pub fn of_process(dialect: Dialect) -> Self {
-        Self { variables: std::env::vars_os().collect(), dialect }
+        Self::new(std::env::vars_os().collect(), dialect)
     }
 
     /// An environment made up by a test.
     #[must_use]
     pub fn new(variables: Vec<(OsString, OsString)>, dialect: Dialect) -> Self {
-        Self { variables, dialect }
+        Self { variables, dialect, spoken_of: false }
+    }
+
+    /// The same environment in a program that another one became, which said already what is odd about it.
+    #[must_use]
+    pub(super) fn spoken_of(self) -> Self {
+        Self { spoken_of: true, ..self }
     }
 
     /// Every variable, in the order the process got them.
@@ -170,7 +178,7 @@ impl Environment {
         let set = |name: &str| self.get(name).filter(|value| !value.as_bytes().trim_ascii().is_empty());
         match (set(&preferred), set(&other)) {
             (Some(value), second) => {
-                if second.is_some_and(|second| second != value) {
+                if !self.spoken_of && second.is_some_and(|second| second != value) {
                     message::warning(format!(
                         "{other} and {preferred} have different values, using the latter"
                     ));
@@ -178,7 +186,7 @@ impl Environment {
                 Some((preferred, value))
             }
             (None, Some(value)) => {
-                if self.dialect == Dialect::Apptainer {
+                if !self.spoken_of && self.dialect == Dialect::Apptainer {
                     let text = format!("Environment variable {other} is set, but {preferred} is preferred");
                     message::info(text);
                 }

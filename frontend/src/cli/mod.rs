@@ -2,9 +2,10 @@
 
 mod actions;
 mod admin;
-mod answer;
+pub mod answer;
 mod arguments;
 mod commands;
+pub mod delegate;
 mod dry_run;
 mod explain;
 pub mod flags;
@@ -16,6 +17,7 @@ use crate::error::{Failure, Outcome};
 use crate::message;
 use crate::payload::Dialect;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use delegate::Handler;
 use given::Environment;
 use std::ffi::OsString;
 use std::io::Write;
@@ -37,6 +39,8 @@ pub struct Invocation {
     pub dialect: Dialect,
     /// The caller's environment.
     pub host: Environment,
+    /// What this program carries out itself, when it is not `lamina` but one that `lamina` became.
+    handlers: &'static [Handler],
 }
 
 /// Why a command ends without having done what was asked.
@@ -58,14 +62,20 @@ impl From<Failure> for Stop {
     }
 }
 
-/// The whole program.
+/// The whole program `lamina`.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_of(&[])
+}
+
+/// The whole of a program that carries out these commands for `lamina`; without any, of `lamina` itself.
+#[must_use]
+pub fn main_of(handlers: &'static [Handler]) -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     // The first line of a SIF that is made executable names this interpreter.
     let implied = is_interpreter(&name).then(|| "run".into());
-    match run(&invocation(&name), implied.into_iter().chain(arguments).collect()) {
+    match run(&invocation(&name, handlers), implied.into_iter().chain(arguments).collect()) {
         Ok(()) | Err(Stop::Answered) => ExitCode::SUCCESS,
         Err(Stop::Usage(text)) => {
             // A standard error that cannot be written to changes nothing.
@@ -84,14 +94,16 @@ fn is_interpreter(name: &OsString) -> bool {
     Path::new(name).file_name().is_some_and(|name| name == "run-singularity")
 }
 
-fn invocation(name: &OsString) -> Invocation {
+fn invocation(name: &OsString, handlers: &'static [Handler]) -> Invocation {
     let name = Path::new(name).file_name().unwrap_or_default();
     let (program, dialect) = match name.as_bytes() {
         b"apptainer" => ("apptainer", Dialect::Apptainer),
         b"singularity" | b"run-singularity" => ("singularity", Dialect::Singularity),
         _ => ("lamina", Dialect::Singularity),
     };
-    Invocation { program: program.to_owned(), dialect, host: Environment::of_process(dialect) }
+    let host = Environment::of_process(dialect);
+    let host = if handlers.is_empty() { host } else { host.spoken_of() };
+    Invocation { program: program.to_owned(), dialect, host, handlers }
 }
 
 fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
