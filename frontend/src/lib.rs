@@ -1,7 +1,7 @@
 //! Everything of Lamina the user touches. Nothing here is ever privileged.
 //!
 //! Data flows one way: what was typed ([`cli`]) becomes what is wanted ([`intent`]); the images it names are
-//! opened and inspected ([`image`], [`sif`]); both become a plan ([`planning`]), a payload ([`payload`]) and, at
+//! opened and inspected ([`image`], [`sif`], [`oci_sif`]); both become a plan ([`planning`]), a payload ([`payload`]) and, at
 //! last, the exec of the starter ([`launch`]). On the other side of the mounts the payload is carried out by
 //! [`init`]. The commands that write files live in [`overlay`] and [`build`], those of administrators in
 //! [`admin`].
@@ -14,6 +14,7 @@ pub mod sys;
 pub mod confined;
 pub mod image;
 pub mod sif;
+pub mod oci_sif;
 pub mod lock;
 pub mod file;
 pub mod making;

@@ -102,7 +102,7 @@ fn root_of(image: &Image) -> Outcome<(Root, Arch)> {
         Format::Sandbox => (Root::Directory, Arch::host()),
         Format::Squashfs(squashfs) => (Root::Squashfs(*squashfs), Arch::host()),
         Format::Ext3(ext3) => (Root::Ext3(*ext3), Arch::host()),
-        Format::OciSif => return refused("OCI-SIF images are not supported yet"),
+        Format::OciSif(_) => return refused("OCI-SIF images are not supported yet"),
         Format::Sif(sif) => {
             let Some(primary) = sif.primary else {
                 return refused("it has no root file system");

@@ -1,5 +1,6 @@
 //! Why the content of a file is not the image it claims to be.
 
+use crate::oci_sif;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -49,6 +50,8 @@ pub enum Defect {
     SifDigest(u32),
     /// More than one primary partition.
     SifPrimaries,
+    /// The image in an OCI-SIF.
+    OciSif(oci_sif::Fault),
 }
 
 impl fmt::Display for Defect {
@@ -102,6 +105,7 @@ impl fmt::Display for Defect {
             }
             Self::SifObjectsOverlap(a, b) => write!(f, "corrupted SIF: objects {a} and {b} share bytes"),
             Self::SifDigest(id) => write!(f, "corrupted SIF: object {id} has no valid digest"),
+            Self::OciSif(fault) => write!(f, "{fault}"),
             Self::SifPrimaries => f.write_str("corrupted SIF: more than one primary partition"),
         }
     }

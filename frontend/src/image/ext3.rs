@@ -32,7 +32,7 @@ const LOG_BLOCK_SIZE_MAX: u32 = 6;
 ///
 /// # Errors
 /// What is wrong with the superblock, or why it cannot be read.
-pub(super) fn probe(bytes: &impl Bytes, window: Window) -> Result<Option<Ext3>, Defect> {
+pub(crate) fn probe(bytes: &impl Bytes, window: Window) -> Result<Option<Ext3>, Defect> {
     if window.size < SUPERBLOCK_AT + SUPERBLOCK_BYTES as u64 {
         return Ok(None);
     }

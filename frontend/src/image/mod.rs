@@ -3,6 +3,7 @@
 //! [`open`] opens the file once and hands out that descriptor for everything that follows: locks, loop devices,
 //! further reading. The content is parsed in a child that can reach nothing else ([`crate::confined::reader`]).
 
+use crate::oci_sif::OciSif;
 use crate::sif;
 use protocol::Window;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,9 @@ mod squashfs;
 pub use bytes::{Bytes, FileBytes};
 pub use defect::Defect;
 pub use detect::detect;
+pub(crate) use ext3::probe as probe_ext3;
 pub use opening::{check_file_system, inspect, open, open_regular, open_writable_if_permitted};
+pub(crate) use squashfs::probe as probe_squashfs;
 
 /// What the caller wants to do with an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +60,7 @@ pub enum Format {
     /// A native SIF.
     Sif(Box<SifImage>),
     /// A SIF with an OCI image in it, which the native commands refuse.
-    OciSif,
+    OciSif(Box<OciSif>),
 }
 
 impl Format {
@@ -78,7 +81,8 @@ impl Format {
                 let others = sif.overlays.iter().chain(&sif.data);
                 root.into_iter().chain(others.filter_map(|partition| embedded(&partition.content))).collect()
             }
-            Self::Sandbox | Self::Squashfs(_) | Self::OciSif => Vec::new(),
+            Self::OciSif(oci) => oci.layers.iter().filter_map(|layer| embedded(&layer.content)).collect(),
+            Self::Sandbox | Self::Squashfs(_) => Vec::new(),
         };
         all.into_iter().find(|ext3| ext3.window.offset == window.offset)
     }

@@ -4,6 +4,7 @@ use super::{
     Bytes, Defect, EmbeddedContent, EmbeddedPartition, Format, RootContent, RootPartition, SifImage, ext3,
     squashfs,
 };
+use crate::oci_sif;
 use crate::sif::{Arch, DataType, Descriptor, Extra, FsType, PartitionType, Table};
 
 /// Tells what a SIF is from its table and the superblocks of its partitions.
@@ -12,7 +13,7 @@ use crate::sif::{Arch, DataType, Descriptor, Extra, FsType, PartitionType, Table
 /// The primary partition does not hold what its descriptor names, or cannot be read.
 pub(super) fn inspect(bytes: &impl Bytes, table: Table) -> Result<Format, Defect> {
     if table.descriptors.iter().any(|object| object.data_type == DataType::OciRootIndex) {
-        return Ok(Format::OciSif);
+        return Ok(Format::OciSif(Box::new(oci_sif::inspect(bytes, table)?)));
     }
     let primary = match table.primary() {
         Some((object, fs, arch)) => Some(root(bytes, object, fs, arch)?),

@@ -81,8 +81,10 @@ pub fn inspect(file: &File, path: &Path) -> Outcome<Format> {
     if !within(&format, length) {
         return Err(Failure::new(format!("{}: {}", opening(), reader::Unanswered::Nonsense)));
     }
-    if let Format::Sif(sif) = &format {
-        crate::sif::warn_of_counters(&sif.table, path);
+    match &format {
+        Format::Sif(sif) => crate::sif::warn_of_counters(&sif.table, path),
+        Format::OciSif(oci) => crate::sif::warn_of_counters(&oci.table, path),
+        _ => {}
     }
     Ok(format)
 }
@@ -251,9 +253,9 @@ fn within(format: &Format, length: u64) -> bool {
     };
     match format {
         Format::Sandbox => false,
-        Format::OciSif => true,
         Format::Squashfs(squashfs) => inside(squashfs.window),
         Format::Ext3(ext3) => inside(ext3.window),
+        Format::OciSif(oci) => oci.windows().all(inside) && oci.table.lies_within(length),
         Format::Sif(sif) => sif.windows().all(inside) && sif.table.lies_within(length),
     }
 }

@@ -15,7 +15,7 @@ const BYTES_USED_AT: usize = 40;
 ///
 /// # Errors
 /// What is wrong with the superblock, or why it cannot be read.
-pub(super) fn probe(bytes: &impl Bytes, window: Window) -> Result<Option<Squashfs>, Defect> {
+pub(crate) fn probe(bytes: &impl Bytes, window: Window) -> Result<Option<Squashfs>, Defect> {
     if window.size < MAGIC.len() as u64 || bytes.array_at::<4>(window.offset)? != MAGIC {
         return Ok(None);
     }

@@ -38,7 +38,7 @@ fn arch_if_suitable(format: &Format, options: &CreateOptions) -> Outcome<Arch> {
         Format::Sif(sif) => return arch_if_overlay_fits(sif, options),
         Format::Ext3(_) => Failure::new("image is an EXT3 filesystem that can be used as an overlay directly"),
         Format::Sandbox | Format::Squashfs(_) => Failure::new("cannot add an overlay to a non-SIF image"),
-        Format::OciSif => Failure::new("adding an overlay to an OCI-SIF image is not supported yet").hint(format!(
+        Format::OciSif(_) => Failure::new("adding an overlay to an OCI-SIF image is not supported yet").hint(format!(
             "Make a separate one with `{0} overlay create overlay.img` and use it with `{0} exec --overlay overlay.img`",
             options.program
         )),

@@ -104,8 +104,10 @@ fn root_content(image: &Image, intent: &Intent) -> Outcome<Content> {
         .hint(format!("'{} overlay create FILE' makes an overlay for --overlay FILE", intent.program))),
         Format::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
         Format::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
-        Format::OciSif => Err(Failure::new("native runtime does not support OCI-SIF images, use --oci mode")
-            .hint("this version has no --oci mode")),
+        Format::OciSif(_) => {
+            Err(Failure::new("native runtime does not support OCI-SIF images, use --oci mode")
+                .hint("this version has no --oci mode"))
+        }
         Format::Sif(sif) => sif_root(sif, &path),
     }
 }
@@ -235,7 +237,7 @@ impl Builder<'_> {
                 self.require_writable(&image, write)?;
                 self.embedded(&image, sif, write)
             }
-            Format::OciSif => Err(Failure::new(format!(
+            Format::OciSif(_) => Err(Failure::new(format!(
                 "image {} is of a type that is not currently supported as overlay",
                 shown(&image.path)
             ))),

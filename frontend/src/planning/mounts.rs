@@ -410,7 +410,7 @@ fn data_content(image: &Image, id: Option<u32>) -> Outcome<Content> {
         Format::Sandbox => {
             Err(Failure::new(format!("{path} is a directory: bind it without image-src= and id=")))
         }
-        Format::OciSif => Err(Failure::new(format!("{path} is an OCI-SIF, which cannot be bound"))),
+        Format::OciSif(_) => Err(Failure::new(format!("{path} is an OCI-SIF, which cannot be bound"))),
     }
 }
 

@@ -171,7 +171,7 @@ fn details(object: &Descriptor) -> Vec<(&'static str, String)> {
             vec![("Format Type:", format.name().into()), ("Message Type:", message.name().into())]
         }
         Extra::Sbom(format) => vec![("Format:", format.name().into())],
-        Extra::Digest(digest) => vec![("Digest:", format!("sha256:{}", hexadecimal(digest)))],
+        Extra::Digest(digest) => vec![("Digest:", digest.to_string())],
     }
 }
 
@@ -193,7 +193,7 @@ fn details_json(extra: &Extra) -> Value {
             json!({ "format": format.name(), "message": message.name() })
         }
         Extra::Sbom(format) => json!({ "format": format.name() }),
-        Extra::Digest(digest) => json!({ "digest": format!("sha256:{}", hexadecimal(digest)) }),
+        Extra::Digest(digest) => json!({ "digest": digest.to_string() }),
     }
 }
 

@@ -66,10 +66,7 @@ fn put_extra(field: &mut [u8], extra: &Extra) {
             put(field, 4, message.code().to_le_bytes());
         }
         Extra::Sbom(format) => put(field, 0, format.code().to_le_bytes()),
-        Extra::Digest(digest) => {
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            put_text(field, format!("sha256:{hex}").as_bytes());
-        }
+        Extra::Digest(digest) => put_text(field, digest.to_string().as_bytes()),
     }
 }
 
@@ -88,6 +85,7 @@ fn put_text(field: &mut [u8], text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sif::Digest;
     use crate::sif::codes::{DataType, MessageFormat, MessageType, SbomFormat};
     use crate::sif::table::Table;
 
@@ -114,7 +112,7 @@ mod tests {
 
     #[test]
     fn extra_fields_of_every_type_come_back() {
-        let digest = Extra::Digest([0xa5; 32]);
+        let digest = Extra::Digest(Digest([0xa5; 32]));
         let cases = [
             (DataType::OciBlob, digest.clone()),
             (DataType::OciRootIndex, digest),

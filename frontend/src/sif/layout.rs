@@ -8,7 +8,7 @@ pub const DESCRIPTOR_BYTES: usize = 585;
 /// 38 MB. The format itself allows 2^63.
 pub const DESCRIPTORS_MAX: u64 = 65536;
 /// Slots of a table that nobody asked for more of.
-pub const DESCRIPTORS_DEFAULT: u64 = 48;
+pub const DESCRIPTORS_DEFAULT: u32 = 48;
 /// Where the table of a new file starts.
 pub const TABLE_OFFSET: u64 = 4096;
 /// What partitions are aligned to.

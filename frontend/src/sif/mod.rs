@@ -9,6 +9,7 @@ pub mod layout;
 pub mod table;
 pub mod describe;
 mod change;
+mod digest;
 mod encode;
 mod read;
 mod signed;
@@ -17,6 +18,7 @@ mod write;
 
 pub use change::{Gap, delete, set_primary};
 pub use codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
+pub use digest::Digest;
 pub(crate) use read::warn_of_counters;
 pub use read::{SifFile, open, read};
 pub use source::Source;

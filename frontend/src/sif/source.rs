@@ -1,6 +1,7 @@
 //! A file whose content becomes an object.
 
 use super::codes::FsType;
+use super::digest::Digest;
 use super::write::Data;
 use crate::error::{Doing, Failure, Outcome};
 use crate::file::directory_of;
@@ -8,15 +9,11 @@ use crate::image;
 use crate::lock;
 use crate::message::shown;
 use protocol::Window;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-
-/// Bytes read at once for a digest.
-const CHUNK_BYTES: u64 = 1 << 20;
 
 /// An open file and its length.
 #[derive(Debug)]
@@ -72,18 +69,9 @@ impl Source {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn sha256(&self) -> Outcome<[u8; 32]> {
-        let mut digest = Sha256::new();
-        let mut chunk = vec![0; usize::try_from(self.size.min(CHUNK_BYTES)).unwrap_or(0)];
-        let mut at = 0;
-        while at < self.size {
-            let wanted = chunk.len().min(usize::try_from(self.size - at).unwrap_or(usize::MAX));
-            let chunk = &mut chunk[..wanted];
-            self.file.read_exact_at(chunk, at).doing(|| format!("reading {}", shown(&self.path)))?;
-            digest.update(&*chunk);
-            at += wanted as u64;
-        }
-        Ok(digest.finalize().into())
+    pub fn digest(&self) -> Outcome<Digest> {
+        let all = Window { offset: 0, size: self.size };
+        Digest::of_part(&self.file, all, || format!("reading {}", shown(&self.path)))
     }
 }
 
@@ -104,9 +92,9 @@ mod tests {
         let path = directory.path().join("file");
         std::fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
         let source = Source::open(&path, &path).unwrap();
-        let digest: String = source.sha256().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = source.digest().unwrap().to_string();
         // The third example of FIPS 180-2.
-        assert_eq!(digest, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+        assert_eq!(digest, "sha256:cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
         assert_eq!((source.name(), source.size), (b"file".as_slice(), 1_000_000));
     }
 

@@ -5,6 +5,7 @@
 //! can be derived (unused slots, bytes of data) are derived, not believed.
 
 use super::codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
+use super::digest::Digest;
 use super::layout::{
     self, DESCRIPTOR_BYTES, HEADER_BYTES, bytes_at, descriptor as d, header as h, i32_at, i64_at, u32_at,
 };
@@ -130,7 +131,7 @@ pub enum Extra {
     /// Of a bill of materials.
     Sbom(SbomFormat),
     /// Of an OCI object: the SHA-256 of its content as it was when written.
-    Digest([u8; 32]),
+    Digest(Digest),
 }
 
 impl Descriptor {
@@ -437,29 +438,11 @@ impl Extra {
             ),
             DataType::Sbom => Self::Sbom(SbomFormat::from_code(i32_at(raw, 0))),
             DataType::OciRootIndex | DataType::OciBlob => {
-                Self::Digest(digest(until_nul(raw)).ok_or(Defect::SifDigest(id))?)
+                Self::Digest(Digest::from_text(until_nul(raw)).ok_or(Defect::SifDigest(id))?)
             }
             _ => Self::None,
         })
     }
-}
-
-/// The bytes of `sha256:` and 64 lower-case hexadecimal digits.
-fn digest(text: &[u8]) -> Option<[u8; 32]> {
-    let (pairs, rest) = text.strip_prefix(b"sha256:")?.as_chunks::<2>();
-    let mut digest = [0; 32];
-    if pairs.len() != digest.len() || !rest.is_empty() {
-        return None;
-    }
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(digest)
 }
 
 /// What comes before the first NUL.

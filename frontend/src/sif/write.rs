@@ -37,7 +37,9 @@ pub enum Data<'a> {
 }
 
 impl Data<'_> {
-    fn size(self) -> u64 {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn size(self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Part(_, window) => window.size,
@@ -155,7 +157,9 @@ pub struct CreateOptions {
     pub id: [u8; 16],
     /// When it was made, in Unix seconds.
     pub time: i64,
-    /// Slots that stay unused at least; a table has 48 in all when that is enough.
+    /// Slots that the table has at least.
+    pub slots_min: u32,
+    /// Slots that stay unused at least.
     pub spare_slots: u32,
     /// What becomes of a file that has the name.
     pub existing: Existing,
@@ -169,7 +173,21 @@ impl CreateOptions {
             launch_line: true,
             id: uuid::Uuid::new_v4().into_bytes(),
             time: now(),
+            slots_min: layout::DESCRIPTORS_DEFAULT,
             spare_slots: 0,
+            existing: Existing::Keep,
+        }
+    }
+
+    /// An OCI-SIF as the incumbents make it: no launch line, no id, no times, and room for eight more objects.
+    #[must_use]
+    pub fn oci() -> Self {
+        Self {
+            launch_line: false,
+            id: [0; 16],
+            time: layout::NO_TIME,
+            slots_min: 0,
+            spare_slots: 8,
             existing: Existing::Keep,
         }
     }
@@ -335,7 +353,7 @@ impl Table {
     /// The table of a new file that will hold some objects.
     fn empty(objects: usize, options: &CreateOptions) -> Outcome<Self> {
         let wanted = objects as u64 + u64::from(options.spare_slots);
-        let slots = u32::try_from(wanted.clamp(layout::DESCRIPTORS_DEFAULT, layout::DESCRIPTORS_MAX + 1))
+        let slots = u32::try_from(wanted.max(options.slots_min.into()))
             .ok()
             .filter(|slots| u64::from(*slots) <= layout::DESCRIPTORS_MAX)
             .ok_or_else(|| {

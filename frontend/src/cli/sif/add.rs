@@ -104,7 +104,7 @@ impl Fields {
     fn complete(self, source: &Source) -> Outcome<Extra> {
         match self {
             Self::Known(extra) => Ok(extra),
-            Self::Digest => source.sha256().map(Extra::Digest),
+            Self::Digest => source.digest().map(Extra::Digest),
         }
     }
 }

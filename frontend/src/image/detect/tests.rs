@@ -1,5 +1,6 @@
 use super::*;
 use crate::image::{Compression, EmbeddedContent, RootContent, SifImage};
+use crate::oci_sif;
 use crate::sif::{self, Arch, CreateOptions, Data, DataType, FsType, NewObject, PartitionType};
 use proptest::prelude::*;
 use std::process::Command;
@@ -237,11 +238,11 @@ fn a_root_that_is_not_what_its_descriptor_says_is_refused() {
 }
 
 #[test]
-fn an_oci_root_index_makes_it_no_native_image() {
+fn a_root_index_makes_it_an_oci_sif_whose_image_is_read_too() {
     let mut bytes = edited(TINY, 4096, &0x400A_i32.to_le_bytes());
     let digest = [b"sha256:".as_slice(), &[b'0'; 64]].concat();
     bytes[4096 + 201..][..71].copy_from_slice(&digest);
-    assert_eq!(found(&bytes), Ok(Format::OciSif));
+    assert_eq!(found(&bytes), Err(Defect::OciSif(oci_sif::Fault::Digest(oci_sif::Part::Index))));
 }
 
 proptest! {

@@ -174,7 +174,7 @@ fn an_oci_object_has_a_digest_or_the_file_is_refused() {
         read(&bytes).map(|table| table.descriptors[0].extra.clone())
     };
     let good = [b"sha256:".as_slice(), &[b'a'; 64]].concat();
-    assert_eq!(oci(&good), Ok(Extra::Digest([0xaa; 32])));
+    assert_eq!(oci(&good), Ok(Extra::Digest(Digest([0xaa; 32]))));
     for bad in
         [&b""[..], b"sha256:", &good[..70], &[good.as_slice(), b"a"].concat(), &good.to_ascii_uppercase()]
     {
