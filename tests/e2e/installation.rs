@@ -16,14 +16,31 @@ fn every_line_of_the_layout_is_true() {
         };
         let path =
             destination.replacen("PREFIX", &prefix, 1).replacen("SYSCONFDIR", &format!("{prefix}/etc"), 1);
-        let metadata = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!((owner, metadata.uid(), metadata.gid()), ("root:root", 0, 0), "{path}");
-        if kind == "link" {
-            assert_eq!(fs::read_link(&path).expect("it is a link").as_os_str(), source);
-        } else {
-            assert_eq!(format!("{:04o}", metadata.mode() & 0o7777), mode, "{path}");
+        for path in matches(source, &path) {
+            let metadata = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            assert_eq!((owner, metadata.uid(), metadata.gid()), ("root:root", 0, 0), "{path}");
+            if kind == "link" {
+                assert_eq!(fs::read_link(&path).expect("it is a link").as_os_str(), source);
+                assert!(fs::metadata(&path).is_ok(), "{path} leads nowhere");
+            } else {
+                assert_eq!(format!("{:04o}", metadata.mode() & 0o7777), mode, "{path}");
+            }
         }
     }
+}
+
+/// The files that a line is about: one, or for a pattern at least one in the folder that it names.
+fn matches(source: &str, destination: &str) -> Vec<String> {
+    let pattern = source.rsplit('/').next().expect("split yields at least one");
+    let Some((begin, end)) = pattern.split_once('*') else { return vec![destination.to_owned()] };
+    let files: Vec<String> = fs::read_dir(destination)
+        .unwrap_or_else(|error| panic!("{destination}: {error}"))
+        .map(|entry| entry.expect("it can be read").file_name().into_string().expect("it is text"))
+        .filter(|name| name.starts_with(begin) && name.ends_with(end))
+        .map(|name| format!("{destination}{name}"))
+        .collect();
+    assert!(!files.is_empty(), "nothing in {destination} is called {pattern}");
+    files
 }
 
 #[test]

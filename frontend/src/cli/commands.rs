@@ -3,7 +3,7 @@
 use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
-use super::{Invocation, Stop, actions, admin, answer, explain, makers, sif, usage, usage_error};
+use super::{Invocation, Stop, actions, admin, answer, explain, help, makers, sif, usage, usage_error};
 use crate::error::Failure;
 use crate::payload::Dialect;
 use clap::{Arg, Command};
@@ -16,24 +16,24 @@ const SINGULARITY_LEVEL: &str = "4.5.1";
 const APPTAINER_LEVEL: &str = "1.6.0";
 
 /// One command.
-struct Entry {
+pub(super) struct Entry {
     /// Its name, words separated by spaces.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// What follows the name.
-    synopsis: &'static str,
-    about: &'static str,
-    flags: &'static [&'static [Flag]],
+    pub(super) synopsis: &'static str,
+    pub(super) about: &'static str,
+    pub(super) flags: &'static [&'static [Flag]],
     /// Fewest and most positionals.
     positionals: (usize, usize),
     /// Options may follow positionals.
     interspersed: bool,
     /// What the help says before the examples; empty or ended by an empty line.
-    notes: &'static str,
-    examples: &'static str,
+    pub(super) notes: &'static str,
+    pub(super) examples: &'static str,
     run: fn(&Invocation, &Entry, Given, Vec<OsString>) -> Result<(), Stop>,
 }
 
-const COMMANDS: &[Entry] = &[
+pub(super) const COMMANDS: &[Entry] = &[
     Entry {
         name: "exec",
         synopsis: "[options...] <container> <command> [args...]",
@@ -347,12 +347,12 @@ pub(super) fn dispatch(
     root: &mut Command,
 ) -> Result<(), Stop> {
     let name = if name == "help" {
-        return help(invocation, &rest, root);
+        return help::help(invocation, &rest, root);
     } else {
         full_name(name, &mut rest)
     };
     let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) else {
-        return match (rest.first().and_then(|word| word.to_str()), group(&name, invocation)) {
+        return match (rest.first().and_then(|word| word.to_str()), help::group(&name, &invocation.program)) {
             (Some("--help" | "-h"), Some(list)) => Ok(answer::print(list)?),
             _ => Err(unknown(&name, invocation, root)),
         };
@@ -360,9 +360,12 @@ pub(super) fn dispatch(
     let program = &invocation.program;
     let mut command = definition(entry, program);
     let arguments = if entry.interspersed { rest } else { end_options_at_first_positional(&command, rest) };
-    let matches = command
-        .try_get_matches_from_mut(arguments)
-        .map_err(|error| usage_error(&error, program, Some(entry.name), &mut command))?;
+    let matches = match command.try_get_matches_from_mut(arguments) {
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
+            return Ok(answer::print(help::of_command(entry, program))?);
+        }
+        matches => matches.map_err(|error| usage_error(&error, program, Some(entry.name), &mut command))?,
+    };
     let words: Vec<OsString> = matches.get_many::<OsString>("words").into_iter().flatten().cloned().collect();
     let (fewest, most) = entry.positionals;
     if words.len() < fewest || words.len() > most {
@@ -384,7 +387,7 @@ pub(super) fn dispatch(
 }
 
 /// `overlay` and what follows it make one name.
-fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
+pub(super) fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
     let name = if name == "siftool" { "sif" } else { name };
     let is_group = COMMANDS.iter().any(|entry| entry.name.starts_with(&format!("{name} ")));
     match rest.first().and_then(|next| next.to_str()).filter(|next| is_group && !next.starts_with('-')) {
@@ -397,13 +400,13 @@ fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
     }
 }
 
-fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
+pub(super) fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
     let program = &invocation.program;
     if ABSENT.contains(&name) {
         let text = format!("the command '{name}' is not part of this version");
         return Failure::new(text).hint(format!("'{program} --help' lists the commands that are")).into();
     }
-    match group(name, invocation) {
+    match help::group(name, program) {
         Some(list) => Stop::Usage(list),
         None => usage(
             &format!("unknown command \"{}\" for \"{program}\"", crate::message::shown(name)),
@@ -414,55 +417,17 @@ fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
     }
 }
 
-/// The commands whose names begin with this one.
-fn group(name: &str, invocation: &Invocation) -> Option<String> {
-    let prefix = format!("{name} ");
-    let members = COMMANDS.iter().filter(|entry| entry.name.starts_with(&prefix));
-    let list: String = members.map(line).collect();
-    (!list.is_empty())
-        .then(|| format!("Usage: {} {name} <subcommand>\n\nSubcommands:\n{list}", invocation.program))
-}
-
-fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Result<(), Stop> {
-    let Some((first, rest)) = words.split_first() else {
-        return Ok(answer::print(root.render_help().to_string())?);
-    };
-    let mut rest = rest.to_vec();
-    let mut name = full_name(&first.to_string_lossy(), &mut rest);
-    for word in rest {
-        name = format!("{name} {}", word.to_string_lossy());
-    }
-    let text = match COMMANDS.iter().find(|entry| entry.name == name) {
-        Some(entry) => definition(entry, &invocation.program).render_help().to_string(),
-        None => group(&name, invocation).ok_or_else(|| unknown(&name, invocation, root))?,
-    };
-    Ok(answer::print(text)?)
-}
-
-fn definition(entry: &Entry, program: &str) -> Command {
+/// A command as it is parsed. What it shows to people is in [`help`].
+pub(super) fn definition(entry: &Entry, program: &str) -> Command {
     let full = format!("{program} {}", entry.name);
-    let examples: String =
-        entry.examples.lines().map(|line| format!("  {program} {}\n", line.trim_start())).collect();
     let command = Command::new(entry.name)
         .no_binary_name(true)
         .bin_name(full.clone())
-        .about(entry.about)
-        .override_usage(format!("{full} {}", entry.synopsis))
+        .override_usage(format!("{full} {}", entry.synopsis).trim_end().to_owned())
         .disable_version_flag(true)
         .args_override_self(true)
-        .after_help(format!("{}Examples:\n{examples}", entry.notes))
         .arg(Arg::new("words").num_args(0..).hide(true).value_parser(clap::value_parser!(OsString)));
     entry.flags.iter().fold(command, |command, flags| flags::add_to(command, flags))
-}
-
-fn line(entry: &Entry) -> String {
-    format!("  {:<16} {}\n", entry.name, entry.about)
-}
-
-/// The list of commands for the program's own help.
-pub(super) fn overview() -> String {
-    let list: String = COMMANDS.iter().map(line).collect();
-    format!("Commands:\n{list}  {:<16} {}", "help", "Describe a command")
 }
 
 /// What `version` prints: the followed release's number first, then whose this is.

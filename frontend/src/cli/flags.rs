@@ -1,7 +1,8 @@
 //! The one definition of the action commands' flags: names, environment variables, help, and what becomes of flags
 //! that the incumbents have and this program does not.
 
-use clap::{Arg, ArgAction, Command, builder::ValueParser};
+use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 /// How a flag takes its value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,12 +17,27 @@ pub enum Kind {
     Each,
 }
 
+/// What a shell offers as the value of a flag.
+#[derive(Clone, Copy, Debug)]
+enum Completes {
+    Nothing,
+    Paths,
+    Folders,
+    Words(&'static [&'static str]),
+}
+
+/// The heading of flags that need no other.
+pub const OPTIONS: &str = "Options";
+/// The heading of flags that are taken and change nothing.
+pub const ACCEPTED: &str = "Accepted, without effect here";
+
 /// One flag.
 #[derive(Debug)]
 pub struct Flag {
     /// Its long name, without dashes, by which the rest of the program knows it.
     pub name: &'static str,
-    short: Option<char>,
+    /// Its letter.
+    pub short: Option<char>,
     aliases: &'static [&'static str],
     /// How it takes its value.
     pub kind: Kind,
@@ -29,7 +45,13 @@ pub struct Flag {
     pub variables: &'static [&'static str],
     /// Variables add to the command line instead of being overruled by it.
     pub variables_add: bool,
-    help: &'static str,
+    /// What its value is called in the help.
+    pub value: &'static str,
+    completes: Completes,
+    /// The heading it is listed under.
+    pub topic: &'static str,
+    /// What it does.
+    pub help: &'static str,
     /// For a flag of the incumbents that this program does not have: what to do instead.
     pub instead: Option<&'static str>,
 }
@@ -40,7 +62,19 @@ const fn flag(
     variables: &'static [&'static str],
     help: &'static str,
 ) -> Flag {
-    Flag { name, short: None, aliases: &[], kind, variables, variables_add: false, help, instead: None }
+    Flag {
+        name,
+        short: None,
+        aliases: &[],
+        kind,
+        variables,
+        variables_add: false,
+        value: "VALUE",
+        completes: Completes::Nothing,
+        topic: OPTIONS,
+        help,
+        instead: None,
+    }
 }
 
 const fn absent(
@@ -52,6 +86,16 @@ const fn absent(
     Flag { instead: Some(instead), ..flag(name, kind, variables, "") }
 }
 
+/// A flag that is taken and changes nothing, and why.
+const fn accepted(
+    name: &'static str,
+    kind: Kind,
+    variables: &'static [&'static str],
+    why: &'static str,
+) -> Flag {
+    Flag { topic: ACCEPTED, ..flag(name, kind, variables, why) }
+}
+
 impl Flag {
     const fn short(self, short: char) -> Self {
         Self { short: Some(short), ..self }
@@ -59,6 +103,15 @@ impl Flag {
 
     const fn aliases(self, aliases: &'static [&'static str]) -> Self {
         Self { aliases, ..self }
+    }
+
+    const fn under(self, topic: &'static str) -> Self {
+        Self { topic, ..self }
+    }
+
+    /// Names the value, and says what a shell offers for it.
+    const fn takes(self, value: &'static str, completes: Completes) -> Self {
+        Self { value, completes, ..self }
     }
 
     const fn adding(self) -> Self {
@@ -75,44 +128,52 @@ const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
 const REGISTRY: &str = "fetch the image with another tool first and name the file";
 
+// What the flags of a container are about.
+const IMAGE: &str = "Image and overlays";
+const FILES: &str = "Files of the host";
+const ISOLATION: &str = "Isolation";
+const ENVIRONMENT: &str = "Environment";
+const OTHER: &str = "Other";
+
+use Completes::{Folders, Nothing, Paths, Words};
 use Kind::{Each, List, Switch, Text};
 
 /// Flags of `run`, `exec`, `shell` and `test`. [`SHELL_ONLY`] has one more.
 pub const ACTION: &[Flag] = &[
-    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or (root) a directory; PATH[:ro]").short('o'),
-    flag("writable", Switch, &["WRITABLE"], "Write into the image itself: a sandbox, an ext3 image, or the overlay inside a SIF").short('w'),
-    flag("writable-tmpfs", Switch, &["WRITABLE_TMPFS"], "Let the container write into memory; the changes are gone when it ends"),
-    flag("bind", List, &["BIND", "BINDPATH"], "Show a file or directory of the host in the container: SRC[:DEST[:ro|rw]]").short('B').adding(),
-    flag("mount", Each, &["MOUNT"], "As --bind, in the form type=bind,source=/src,destination=/dst[,ro]").adding(),
-    flag("home", Text, &["HOME"], "Home directory to use: SRC or SRC:DEST").short('H'),
-    flag("no-home", Switch, &["NO_HOME"], "Do not mount the home directory"),
-    flag("no-mount", List, &["NO_MOUNT"], "Leave out mounts: proc, sys, dev, home, tmp, hostfs, cwd, bind-paths, or the destination of a site bind"),
-    flag("scratch", List, &["SCRATCH", "SCRATCHDIR"], "Writable directory at this place in the container, gone when it ends, or kept in --workdir").short('S').aliases(&["scratchdir", "scratch-dir"]),
-    flag("workdir", Text, &["WORKDIR"], "Host directory that holds /tmp, /var/tmp, home and scratch directories with --contain").short('W').aliases(&["wdir", "workingdir"]),
-    flag("cwd", Text, &["CWD", "TARGET_CWD", "PWD", "TARGET_PWD"], "Working directory in the container").aliases(&["pwd"]),
-    flag("contain", Switch, &["CONTAIN"], "Minimal /dev, empty home and /tmp instead of the host's").short('c'),
-    flag("containall", Switch, &["CONTAINALL"], "As --contain, with own process ids, own IPC and a clean environment").short('C').aliases(&["CONTAIN"]),
-    flag("cleanenv", Switch, &["CLEANENV"], "Take over no variables of the host but TERM and proxies").short('e'),
-    flag("env", Each, &[], "Set a variable in the container: NAME=VALUE[,NAME=VALUE...]"),
-    flag("env-file", List, &["ENV_FILE"], "Set variables in the container from a file of shell assignments"),
-    flag("no-env", List, &["NOENV"], "Host variables not to take over"),
-    flag("no-eval", Switch, &["NO_EVAL"], "Take values of variables as they are, without shell evaluation"),
-    flag("no-umask", Switch, &["NO_UMASK"], "Set umask 0022 in the container instead of the caller's"),
-    flag("no-init", Switch, &["NOSHIMINIT"], "With --pid: the program itself is process 1"),
-    flag("pid", Switch, &["PID", "UNSHARE_PID"], "Own process ids").short('p'),
-    flag("no-pid", Switch, &["NO_PID"], "No own process ids although another flag implies them"),
-    flag("ipc", Switch, &["IPC", "UNSHARE_IPC"], "Own System V IPC and message queues").short('i'),
-    flag("uts", Switch, &["UTS", "UNSHARE_UTS"], "Own host name"),
-    flag("hostname", Text, &["HOSTNAME"], "Host name in the container; implies --uts"),
-    flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs"),
-    flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing"),
-    flag("json", Switch, &[], "With --dry-run: print it for programs"),
-    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Accepted: images are used where they are, no cache is involved"),
-    flag("tmpdir", Text, &["TMPDIR"], "Accepted: running an image needs no temporary files"),
-    flag("no-oci", Switch, &["NO_OCI"], "Accepted: containers are never run in OCI mode"),
-    flag("no-tmp-sandbox", Switch, &["NO_TMP_SANDBOX"], "Accepted: images are never extracted"),
-    flag("no-nv", Switch, &["NV_OFF", "NO_NV"], "Accepted: GPU set-up is never implied"),
-    flag("no-rocm", Switch, &["ROCM_OFF", "NO_ROCM"], "Accepted: GPU set-up is never implied"),
+    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or (root) a directory").takes("PATH[:ro]", Paths).under(IMAGE).short('o'),
+    flag("writable", Switch, &["WRITABLE"], "Write into the image itself: a sandbox, an ext3 image, or the overlay inside a SIF").under(IMAGE).short('w'),
+    flag("writable-tmpfs", Switch, &["WRITABLE_TMPFS"], "Let the container write into memory; the changes are gone when it ends").under(IMAGE),
+    flag("bind", List, &["BIND", "BINDPATH"], "Show a file or directory of the host in the container, there or at DEST; rw is the default, ro makes it read-only").takes("SRC[:DEST[:ro]]", Paths).under(FILES).short('B').adding(),
+    flag("mount", Each, &["MOUNT"], "As --bind, in the form type=bind,source=/src,destination=/dst[,ro]").takes("SPEC", Nothing).under(FILES).adding(),
+    flag("home", Text, &["HOME"], "Home directory to use, and where it is in the container").takes("SRC[:DEST]", Folders).under(FILES).short('H'),
+    flag("no-home", Switch, &["NO_HOME"], "Do not mount the home directory").under(FILES),
+    flag("no-mount", List, &["NO_MOUNT"], "Leave out mounts: proc, sys, dev, home, tmp, hostfs, cwd, bind-paths, or the destination of a site bind").takes("NAME", Words(&["proc", "sys", "dev", "devpts", "home", "tmp", "hostfs", "cwd", "bind-paths"])).under(FILES),
+    flag("scratch", List, &["SCRATCH", "SCRATCHDIR"], "Writable directory at this place in the container, gone when it ends, or kept in --workdir").takes("DIR", Folders).under(FILES).short('S').aliases(&["scratchdir", "scratch-dir"]),
+    flag("workdir", Text, &["WORKDIR"], "Host directory that holds /tmp, /var/tmp, home and scratch directories with --contain").takes("DIR", Folders).under(FILES).short('W').aliases(&["wdir", "workingdir"]),
+    flag("cwd", Text, &["CWD", "TARGET_CWD", "PWD", "TARGET_PWD"], "Working directory in the container").takes("DIR", Nothing).under(FILES).aliases(&["pwd"]),
+    flag("contain", Switch, &["CONTAIN"], "Minimal /dev, empty home and /tmp instead of the host's").under(ISOLATION).short('c'),
+    flag("containall", Switch, &["CONTAINALL"], "As --contain, with own process ids, own IPC and a clean environment").under(ISOLATION).short('C').aliases(&["CONTAIN"]),
+    flag("cleanenv", Switch, &["CLEANENV"], "Take over no variables of the host but TERM and proxies").under(ENVIRONMENT).short('e'),
+    flag("env", Each, &[], "Set a variable in the container; commas separate several").takes("NAME=VALUE", Nothing).under(ENVIRONMENT),
+    flag("env-file", List, &["ENV_FILE"], "Set variables in the container from a file of shell assignments").takes("FILE", Paths).under(ENVIRONMENT),
+    flag("no-env", List, &["NOENV"], "Host variables not to take over").takes("NAME", Nothing).under(ENVIRONMENT),
+    flag("no-eval", Switch, &["NO_EVAL"], "Take values of variables as they are, without shell evaluation").under(ENVIRONMENT),
+    flag("no-umask", Switch, &["NO_UMASK"], "Set umask 0022 in the container instead of the caller's").under(ENVIRONMENT),
+    flag("no-init", Switch, &["NOSHIMINIT"], "With --pid: the program itself is process 1").under(ISOLATION),
+    flag("pid", Switch, &["PID", "UNSHARE_PID"], "Own process ids").under(ISOLATION).short('p'),
+    flag("no-pid", Switch, &["NO_PID"], "No own process ids although another flag implies them").under(ISOLATION),
+    flag("ipc", Switch, &["IPC", "UNSHARE_IPC"], "Own System V IPC and message queues").under(ISOLATION).short('i'),
+    flag("uts", Switch, &["UTS", "UNSHARE_UTS"], "Own host name").under(ISOLATION),
+    flag("hostname", Text, &["HOSTNAME"], "Host name in the container; implies --uts").takes("NAME", Nothing).under(ISOLATION),
+    flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs").under(ISOLATION),
+    flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing").under(OTHER),
+    flag("json", Switch, &[], "With --dry-run: print it for programs").under(OTHER),
+    accepted("disable-cache", Switch, &["DISABLE_CACHE"], "Images are used where they are, no cache is involved"),
+    accepted("tmpdir", Text, &["TMPDIR"], "Running an image needs no temporary files").takes("DIR", Folders),
+    accepted("no-oci", Switch, &["NO_OCI"], "Containers are never run in OCI mode"),
+    accepted("no-tmp-sandbox", Switch, &["NO_TMP_SANDBOX"], "Images are never extracted"),
+    accepted("no-nv", Switch, &["NV_OFF", "NO_NV"], "GPU set-up is never implied"),
+    accepted("no-rocm", Switch, &["ROCM_OFF", "NO_ROCM"], "GPU set-up is never implied"),
     absent("fakeroot", Switch, &["FAKEROOT"], USER_NAMESPACES).short('f'),
     absent("userns", Switch, &["USERNS", "UNSHARE_USERNS"], USER_NAMESPACES).short('u'),
     absent("oci", Switch, &["OCI"], OCI),
@@ -177,20 +238,21 @@ pub const ACTION: &[Flag] = &[
 
 /// The flag that `shell` has beside [`ACTION`].
 pub const SHELL_ONLY: &[Flag] =
-    &[flag("shell", Text, &["SHELL"], "Program to start as the shell").short('s')];
+    &[flag("shell", Text, &["SHELL"], "Program to start as the shell").takes("PATH", Nothing).short('s')];
 
 /// Flags of `overlay create`.
 pub const OVERLAY_CREATE: &[Flag] = &[
-    flag("size", Text, &[], "Size in MiB, 64 or more [default: 64]").short('s'),
+    flag("size", Text, &[], "Size in MiB, 64 or more [default: 64]").takes("MIB", Nothing).short('s'),
     flag("sparse", Switch, &["SPARSE"], "Take disk space only as it is used").short('S'),
-    flag("create-dir", List, &[], "Directory that the caller can write to in the overlay"),
+    flag("create-dir", List, &[], "Directory that the caller can write to in the overlay")
+        .takes("DIR", Nothing),
     flag("fakeroot", Switch, &["FAKEROOT"], "For containers run with --fakeroot").short('f'),
-    flag("tmpdir", Text, &["TMPDIR"], "Accepted: no temporary directory is needed"),
+    accepted("tmpdir", Text, &["TMPDIR"], "No temporary directory is needed").takes("DIR", Folders),
 ];
 
 /// Flags of `image.create`.
 pub const IMAGE_CREATE: &[Flag] = &[
-    flag("size", Text, &[], "Size in MiB, 64 or more [default: 768]").short('s'),
+    flag("size", Text, &[], "Size in MiB, 64 or more [default: 768]").takes("MIB", Nothing).short('s'),
     flag("force", Switch, &[], "Replace an existing image").short('F'),
 ];
 
@@ -200,11 +262,11 @@ const DEFINITIONS: &str = "definition files are not part of this version";
 pub const BUILD: &[Flag] = &[
     flag("sandbox", Switch, &["SANDBOX"], "Make a directory instead of a SIF").short('s'),
     flag("force", Switch, &["FORCE"], "Replace an existing target without asking").short('F'),
-    flag("fix-perms", Switch, &["FIXPERMS"], "Accepted: matters for OCI sources only"),
-    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Accepted: no cache is involved"),
-    flag("no-cleanup", Switch, &["NO_CLEANUP"], "Accepted: a failed build leaves nothing"),
-    flag("notest", Switch, &["NOTEST"], "Accepted: only definition files have a test section").short('T'),
-    flag("tmpdir", Text, &["TMPDIR"], "Accepted: no temporary directory is needed"),
+    accepted("fix-perms", Switch, &["FIXPERMS"], "Matters for OCI sources only"),
+    accepted("disable-cache", Switch, &["DISABLE_CACHE"], "No cache is involved"),
+    accepted("no-cleanup", Switch, &["NO_CLEANUP"], "A failed build leaves nothing"),
+    accepted("notest", Switch, &["NOTEST"], "Only definition files have a test section").short('T'),
+    accepted("tmpdir", Text, &["TMPDIR"], "No temporary directory is needed").takes("DIR", Folders),
     absent("update", Switch, &["UPDATE"], DEFINITIONS).short('u'),
     absent("fakeroot", Switch, &["FAKEROOT"], DEFINITIONS).short('f'),
     absent("section", List, &["SECTION"], DEFINITIONS),
@@ -227,7 +289,7 @@ pub const BUILD: &[Flag] = &[
     absent("build-arg-file", Text, &[], DEFINITIONS),
     absent("mksquashfs-args", Text, &[], "set 'mksquashfs procs' and 'mksquashfs mem' in singularity.conf"),
     absent("oci", Switch, &["OCI"], OCI),
-    flag("no-oci", Switch, &["NO_OCI"], "Accepted: images are never built in OCI mode"),
+    accepted("no-oci", Switch, &["NO_OCI"], "Images are never built in OCI mode"),
     absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
     absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),
     absent("docker-host", Text, &[], REGISTRY),
@@ -250,61 +312,70 @@ pub const SIF_ADD: &[Flag] = &[
          3 Labels          labels in JSON\n 4 Partition       a file system\n 5 Signature       a signature\n \
          6 GenericJSON     any JSON\n 7 Generic         anything\n 8 CryptoMessage   the key of an encrypted \
          partition\n 9 SBOM            a bill of materials\n10 OCI.RootIndex   the index of an OCI image\n11 OCI.Blob        a part of an OCI image",
-    ),
+    ).takes("NUMBER", Words(&["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"])),
     flag(
         "partfs",
         Text,
         &[],
         "File system of a partition (needed with --datatype 4):\n 1 Squash    2 Ext3      3 ImmuObj   4 Raw",
-    ),
+    ).takes("NUMBER", Words(&["1", "2", "3", "4"])),
     flag(
         "parttype",
         Text,
         &[],
         "Use of a partition (needed with --datatype 4):\n 1 System    a root file system that is not run\n 2 PrimSys   \
          the root file system that is run\n 3 Data      data for --bind\n 4 Overlay   a layer over the root file system",
-    ),
+    ).takes("NUMBER", Words(&["1", "2", "3", "4"])),
     flag(
         "partarch",
         Text,
         &[],
         "Architecture of a partition (needed with --datatype 4):\n 1 386       2 amd64     3 arm       4 arm64\n \
          5 ppc64     6 ppc64le   7 mips      8 mipsle\n 9 mips64   10 mips64le 11 s390x    12 riscv64\n13 loong64",
-    ),
+    ).takes("NUMBER", Words(&["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"])),
     flag(
         "signhash",
         Text,
         &[],
         "Hash of a signature (needed with --datatype 5):\n 1 SHA256        2 SHA384        3 SHA512\n \
          4 BLAKE2s_256   5 BLAKE2b_256",
-    ),
+    ).takes("NUMBER", Words(&["1", "2", "3", "4", "5"])),
     flag(
         "signentity",
         Text,
         &[],
         "Who signed: the 40 digits of a key's fingerprint (needed with --datatype 5)",
-    ),
+    ).takes("FINGERPRINT", Nothing),
     flag(
         "sbomformat",
         Text,
         &[],
         "Format of a bill of materials (needed with --datatype 9): cyclonedx-json, cyclonedx-xml, github-json, \
          spdx-json, spdx-rdf, spdx-tag-value, spdx-yaml, syft-json",
-    ),
+    ).takes("FORMAT", Words(&[
+        "cyclonedx-json",
+        "cyclonedx-xml",
+        "github-json",
+        "spdx-json",
+        "spdx-rdf",
+        "spdx-tag-value",
+        "spdx-yaml",
+        "syft-json",
+    ])),
     flag(
         "groupid",
         Text,
         &[],
         "Group to put it in; 0, the default, is none. A native image has all it runs in group 1",
-    ),
-    flag("link", Text, &[], "Id of the object that it is about; 0, the default, is none"),
+    ).takes("NUMBER", Nothing),
+    flag("link", Text, &[], "Id of the object that it is about; 0, the default, is none").takes("ID", Nothing),
     flag(
         "alignment",
         Text,
         &[],
         "Start the data at a multiple of so many bytes [default: 4096 for a partition, else 0, which is anywhere]",
-    ),
-    flag("filename", Text, &[], "Name of the object, at most 128 bytes [default: that of the file]"),
+    ).takes("BYTES", Nothing),
+    flag("filename", Text, &[], "Name of the object, at most 128 bytes [default: that of the file]").takes("NAME", Nothing),
 ];
 
 /// The flag of `sif del`.
@@ -330,36 +401,41 @@ pub const CONFIG_GLOBAL: &[Flag] = &[
     flag("dry-run", Switch, &[], "Print what the file would become, and change nothing").short('d'),
 ];
 
-/// Adds `flags` to a clap command.
+/// Adds `flags` to a clap command, to be parsed.
 pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
-    flags.iter().fold(command, |command, flag| command.arg(argument(flag)))
+    flags.iter().fold(command, |command, flag| command.arg(parsed(flag)))
 }
 
-fn argument(flag: &'static Flag) -> Arg {
-    let mut argument = Arg::new(flag.name).long(flag.name).aliases(flag.aliases).help(flag.help);
-    if let Some(short) = flag.short {
-        argument = argument.short(short);
-    }
-    if flag.instead.is_some() {
-        argument = argument.hide(true);
-    }
+fn named(flag: &'static Flag) -> Arg {
+    Arg::new(flag.name).long(flag.name).short(flag.short).aliases(flag.aliases)
+}
+
+fn parsed(flag: &'static Flag) -> Arg {
+    // As with the incumbents, what follows a flag that needs a value is its value, whatever it begins with.
+    let valued = |argument: Arg| argument.value_parser(ValueParser::os_string()).allow_hyphen_values(true);
     match flag.kind {
-        Kind::Switch => argument
+        Kind::Switch => named(flag)
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true")
-            .value_parser(ValueParser::new(parse_switch))
-            .value_name("BOOL")
-            .hide_possible_values(true),
-        // As with the incumbents, what follows such a flag is its value, whatever it begins with.
-        Kind::Text => {
-            argument.value_parser(ValueParser::os_string()).allow_hyphen_values(true).value_name("VALUE")
-        }
-        Kind::List | Kind::Each => argument
-            .value_parser(ValueParser::os_string())
-            .allow_hyphen_values(true)
-            .value_name("VALUE")
-            .action(ArgAction::Append),
+            .value_parser(ValueParser::new(parse_switch)),
+        Kind::Text => valued(named(flag)),
+        Kind::List | Kind::Each => valued(named(flag)).action(ArgAction::Append),
+    }
+}
+
+/// A flag as help and shells show it: without the value that a switch may have, with what a shell can offer.
+pub(super) fn shown(flag: &'static Flag) -> Arg {
+    let argument = named(flag).help(flag.help).help_heading(flag.topic);
+    if flag.kind == Kind::Switch {
+        return argument.action(ArgAction::SetTrue);
+    }
+    let argument = argument.value_name(flag.value).hide_possible_values(true);
+    match flag.completes {
+        Completes::Nothing => argument.value_hint(ValueHint::Other),
+        Completes::Paths => argument.value_hint(ValueHint::AnyPath),
+        Completes::Folders => argument.value_hint(ValueHint::DirPath),
+        Completes::Words(words) => argument.value_parser(PossibleValuesParser::new(words)),
     }
 }
 

@@ -10,6 +10,7 @@ mod dry_run;
 mod explain;
 pub mod flags;
 pub mod given;
+pub mod help;
 mod makers;
 mod sif;
 
@@ -107,7 +108,7 @@ fn invocation(name: &OsString, handlers: &'static [Handler]) -> Invocation {
 }
 
 fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
-    let mut root = root_command(invocation);
+    let mut root = root_command(&invocation.program);
     let matches = root
         .try_get_matches_from_mut(arguments)
         .map_err(|error| usage_error(&error, &invocation.program, None, &mut root))?;
@@ -131,15 +132,15 @@ fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
     commands::dispatch(invocation, name, rest, &mut root)
 }
 
-fn root_command(invocation: &Invocation) -> Command {
+fn root_command(program: &str) -> Command {
     let switch = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
     Command::new("lamina")
         .no_binary_name(true)
-        .bin_name(invocation.program.clone())
+        .bin_name(program.to_owned())
         .about("Run containers with persistent overlays")
-        .override_usage(format!("{} [global options...] <command>", invocation.program))
+        .override_usage(format!("{program} [global options...] <command>"))
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .allow_external_subcommands(true)
@@ -158,7 +159,7 @@ fn root_command(invocation: &Invocation) -> Command {
                 .value_parser(clap::value_parser!(OsString))
                 .hide(true),
         )
-        .after_help(commands::overview())
+        .after_help(help::overview())
 }
 
 /// Of several switches the one that says most counts.
