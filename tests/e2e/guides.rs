@@ -195,6 +195,7 @@ fn changes_in_memory_end_where_the_site_says_and_with_the_container() {
     world.conf("sessiondir max size = 8\n");
     typed(&world, "C exec --writable-tmpfs ubuntu.sif sh -c 'echo x > /small; dd if=/dev/zero of=/large bs=1M count=20'")
         .assert_status(1)
+        .assert_stderr_has("in memory, 8 MiB at most ('sessiondir max size' in ")
         .assert_stderr_has("No space left on device");
     typed(&world, "C exec --writable-tmpfs ubuntu.sif ls /small").assert_status(1);
 }

@@ -10,6 +10,7 @@ use crate::payload::{Action, Dialect};
 use crate::sys::signal;
 use crate::user::Caller;
 use crate::{launch, planning, site};
+use protocol::Writable;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -73,8 +74,20 @@ pub(super) fn act(
     if let Some(form) = intent.dry_run {
         return Ok(dry_run::print(&planned, form)?);
     }
+    if planned.plan.writable == Writable::Tmpfs && !caller.is_root() {
+        message::info(limit_of_memory(&site));
+    }
     let payload = planning::payload(&intent, &planned, &caller, signal::ignored_signals());
     match launch::start(planned, &payload)? {}
+}
+
+/// Said before, because nobody of ours is left to explain a "No space left on device" of the user's program.
+fn limit_of_memory(site: &config::Settings) -> String {
+    let mib = site.sessiondir_max_size.value;
+    format!(
+        "Changes are kept in memory, {mib} MiB at most ('sessiondir max size' in {}), and are gone at the end",
+        site::path()
+    )
 }
 
 /// A reference is a URI where it has `://`, or a known scheme before its first colon; everything else is a path.

@@ -22,6 +22,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::process::PidfdFlags;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch,
@@ -129,11 +130,9 @@ fn receive(receiver: &mut File) -> Result<Vec<u8>, Unanswered> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        match nix::poll::poll(&mut [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) => return Err(Unanswered::TooSlow),
-            Ok(_) => {}
+        match ready(receiver, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(Unanswered::TooSlow),
             Err(Errno::EINTR) => continue,
             Err(_) => return Err(Unanswered::Nonsense),
         }
@@ -149,18 +148,21 @@ fn receive(receiver: &mut File) -> Result<Vec<u8>, Unanswered> {
 
 /// Waits for a child that is about to end; `None` when nothing is known of its end.
 fn reap(child: Pid) -> Option<WaitStatus> {
+    let process = rustix::process::Pid::from_raw(child.as_raw())?;
+    let process = rustix::process::pidfd_open(process, PidfdFlags::empty()).ok()?;
     let deadline = Instant::now() + REAP_TIME_MAX;
-    let mut pause = Duration::from_micros(20);
-    loop {
-        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) if Instant::now() < deadline => std::thread::sleep(pause),
-            Ok(WaitStatus::StillAlive) => return None,
-            Ok(ended) => return Some(ended),
-            Err(Errno::EINTR) => {}
-            Err(_) => return None,
-        }
-        pause = (pause * 2).min(Duration::from_millis(20));
+    while ready(&process, deadline) == Err(Errno::EINTR) {}
+    match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::StillAlive) | Err(_) => None,
+        Ok(ended) => Some(ended),
     }
+}
+
+/// Waits until there is something to read, or the time is over.
+fn ready(file: &impl AsFd, deadline: Instant) -> Result<bool, Errno> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+    nix::poll::poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], timeout).map(|ready| ready > 0)
 }
 
 /// Gives up everything that a parser does not need; `None` when seccomp or a limit was refused.
