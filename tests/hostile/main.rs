@@ -3,7 +3,9 @@
 
 mod after_state;
 mod descriptors;
+mod faults;
 mod frames;
+mod interference;
 mod mounts;
 mod process_state;
 mod reach;

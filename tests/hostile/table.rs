@@ -426,8 +426,20 @@ const PROMISES: &[Row] = &[
         &["while_a_container_runs_none_of_its_processes_is_roots", "what_runs_as_root_stays_small"],
     ),
     (
+        "failures: whatever call fails, the container is whole or there is none",
+        &[
+            "a_failure_of_any_call_leaves_no_container_or_the_one_that_was_asked_for",
+            "a_failure_of_any_call_leaves_no_container_with_process_ids_of_its_own",
+        ],
+    ),
+    (
         "failures: nothing stays behind",
-        &["a_kill_at_any_moment_leaves_nothing_behind", "refusals_early_and_late_leave_nothing"],
+        &[
+            "a_kill_at_any_call_leaves_no_container_and_nothing_else",
+            "a_kill_of_one_process_ends_those_that_belong_to_it",
+            "a_kill_at_any_moment_leaves_nothing_behind",
+            "refusals_early_and_late_leave_nothing",
+        ],
     ),
     (
         "afterwards: no process of root's, and none without its monitor",

@@ -35,12 +35,22 @@ pub fn as_caller<T>(
     capabilities: CapabilitySet,
     act: impl FnOnce() -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    setfsuid(caller.uid);
+    become_owner(caller.uid)?;
     raise(capabilities)?;
     let result = act();
     raise(ALWAYS)?;
-    setfsuid(Uid::from_raw(0));
+    become_owner(Uid::from_raw(0))?;
     result
+}
+
+/// The call has no error to give: it answers with the id before. A second one, with no id at all, says what became of
+/// the first.
+fn become_owner(uid: Uid) -> Result<(), Refusal> {
+    setfsuid(uid);
+    if setfsuid(Uid::from_raw(u32::MAX)) != uid {
+        return Err(Refusal::new("the file system user id could not be changed"));
+    }
+    Ok(())
 }
 
 /// Makes these capabilities effective. [`OVERLAY`] is all that may ever be raised: it is what stays permitted.

@@ -10,26 +10,7 @@ use seccompiler::{
 };
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-
-/// The calls that the tests take away.
-const CALLS: &[(&str, i64)] = &[
-    ("clone3", libc::SYS_clone3),
-    ("close_range", libc::SYS_close_range),
-    ("faccessat2", libc::SYS_faccessat2),
-    ("fsconfig", libc::SYS_fsconfig),
-    ("fsmount", libc::SYS_fsmount),
-    ("fsopen", libc::SYS_fsopen),
-    ("ioctl", libc::SYS_ioctl),
-    ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset),
-    ("memfd_create", libc::SYS_memfd_create),
-    ("mount_setattr", libc::SYS_mount_setattr),
-    ("move_mount", libc::SYS_move_mount),
-    ("open_tree", libc::SYS_open_tree),
-    ("openat2", libc::SYS_openat2),
-    ("pidfd_open", libc::SYS_pidfd_open),
-    ("seccomp", libc::SYS_seccomp),
-    ("statx", libc::SYS_statx),
-];
+use syscalls::Sysno;
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
@@ -51,10 +32,10 @@ fn filter(rule: &str) -> BpfProgram {
         other => panic!("no error {other}"),
     };
     let (name, condition) = what.split_once(':').map_or((what, None), |(name, rest)| (name, Some(rest)));
-    let (_, number) = CALLS.iter().find(|(known, _)| *known == name).expect("a call of the table");
+    let call: Sysno = name.parse().expect("a call that there is");
     let rules = condition.map(condition_rule).into_iter().collect();
     let filter = SeccompFilter::new(
-        [(*number, rules)].into(),
+        [(call.id().into(), rules)].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(error as u32),
         std::env::consts::ARCH.try_into().expect("an architecture with filters"),
