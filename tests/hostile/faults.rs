@@ -138,7 +138,7 @@ fn a_kill_at_any_call_leaves_no_container_and_nothing_else() {
 
 #[test]
 fn a_kill_of_one_process_ends_those_that_belong_to_it() {
-    let some = |call: &Call| vec!["kill".to_owned(); usize::from(all() || call.index % 4 == 0)];
+    let some = |call: &Call| vec!["kill".to_owned(); usize::from(all() || call.index.is_multiple_of(4))];
     sweep(true, some, |call, output, whole| match call.process {
         // While the process outside was on its way to wait, the container may have come and gone.
         0 => assert_ne!(output.status, Some(0), "{call:?}: {output}"),
