@@ -6,6 +6,7 @@ mod descriptors;
 mod faults;
 mod frames;
 mod interference;
+mod kernel_calls;
 mod mounts;
 mod process_state;
 mod reach;

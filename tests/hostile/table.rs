@@ -213,7 +213,10 @@ const PROMISES: &[Row] = &[
     ("arguments: none is looked at, not even the first", &["arguments_say_nothing_to_the_starter"]),
     (
         "environment: nothing in it is looked at or passed on",
-        &["no_variable_reaches_the_starter_or_the_program"],
+        &[
+            "no_variable_reaches_the_starter_or_the_program",
+            "neither_variables_nor_arguments_change_a_single_call",
+        ],
     ),
     (
         "streams: a closed one is never replaced by a file of the starter's",
@@ -459,7 +462,18 @@ const PROMISES: &[Row] = &[
     ("memory: the session's is bounded", &["the_sessions_memory_is_bounded_for_everybody_but_root"]),
     (
         "mounter: a list of calls, and no way round it",
-        &["the_list_makes_a_filter_and_names_each_call_once", "without_its_mounter_there_is_no_container"],
+        &[
+            "the_list_makes_a_filter_and_names_each_call_once",
+            "a_call_that_is_not_in_the_list_ends_the_mounter",
+            "arguments_that_are_not_in_the_list_end_the_mounter",
+            "no_other_entry_leads_round_the_list",
+            "the_filter_has_no_call_that_no_run_makes",
+            "without_its_mounter_there_is_no_container",
+        ],
+    ),
+    (
+        "kernel: what is asked of it is known, call by call",
+        &["a_start_makes_the_calls_that_the_readme_tells_in_their_order"],
     ),
     (
         "other users: cannot disturb a container",

@@ -70,8 +70,6 @@ const CALLS: &[(i64, When, &str)] = &[
     (libc::SYS_mmap, HasNot(2, EXECUTABLE), "memory"),
     (libc::SYS_munmap, Any, "memory"),
     (libc::SYS_mremap, Any, "memory"),
-    (libc::SYS_statx, Any, "how long the mount table is"),
-    (libc::SYS_lseek, Any, "how long the mount table is"),
     (libc::SYS_exit_group, Any, "the end"),
     (libc::SYS_rt_sigreturn, Any, "the end of a stop"),
     (libc::SYS_restart_syscall, Any, "the end of a stop"),

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `kill` | the process is killed |
 //! | `fail=ERRNO` | the call is not made, and answered with this error |
-//! | `call=NAME` | another call is made, with the same arguments |
+//! | `call=NAME` or `call=NUMBER` | another call is made, with the same arguments |
 //! | `argument=INDEX,VALUE` | the call is made with another argument |
 //! | `i386` | after the call, one more through the entry for 32-bit programs |
 //! | `stop` | the process is stopped and let go; the report says `stopped PID` |
@@ -121,7 +121,11 @@ fn parse(text: &str) -> Rule {
     Rule { process: process.parse().expect("a number"), call: call.parse().expect("a number"), action }
 }
 
+/// A call by its name, or a number that no call has.
 fn call_number(name: &str) -> u64 {
+    if let Ok(number) = name.parse() {
+        return number;
+    }
     let call: Sysno = name.parse().expect("a call that there is");
     call.id().try_into().expect("a call's number is small")
 }
