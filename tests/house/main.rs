@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const MEMBERS: [&str; 5] = ["protocol", "config", "starter-suid", "frontend", "tests"];
@@ -113,6 +114,56 @@ fn every_crate_of_the_starter_is_judged() {
     let table = readme.split("## Crates it links").nth(1).expect("there is a table of crates");
     for name in dependencies("starter-suid").union(&dependencies("protocol")) {
         assert!(table.contains(&format!("`{name}`")), "the starter's README does not judge {name}");
+    }
+}
+
+#[test]
+fn everything_linked_into_the_starter_is_listed_with_its_version() {
+    let readme = text("starter-suid/README.md");
+    let listed: BTreeSet<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("All that is linked"))
+        .skip_while(|line| !line.starts_with("    "))
+        .take_while(|line| line.starts_with("    "))
+        .map(crate_of)
+        .collect();
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        let tree = linked("starter-suid", target);
+        assert_eq!(tree.lines().map(crate_of).collect::<BTreeSet<_>>(), listed, "{target}");
+    }
+}
+
+/// What cargo says is linked into a member: its tree without what only the compiler loads.
+fn linked(member: &str, target: &str) -> String {
+    let command = ["tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target];
+    let output = Command::new(env!("CARGO"))
+        .args(command)
+        .args(["--package", member])
+        .current_dir(ROOT)
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+/// `nix v0.31.3` of a line of a tree.
+fn crate_of(line: &str) -> &str {
+    let line = line.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    line.split(" (").next().unwrap_or(line)
+}
+
+#[test]
+fn every_crate_comes_from_the_registry_with_a_checksum() {
+    let lock = text("Cargo.lock");
+    let crates: Vec<&str> = lock.split("[[package]]").skip(1).collect();
+    assert!(crates.len() > MEMBERS.len());
+    for entry in crates {
+        let name = entry.lines().find_map(|line| line.strip_prefix("name = ")).expect("a crate has a name");
+        let ours = MEMBERS.contains(&name.trim_matches('"'));
+        let from_registry = entry
+            .contains("source = \"registry+https://github.com/rust-lang/crates.io-index\"")
+            && entry.contains("checksum = ");
+        assert_ne!(ours, from_registry, "{name}");
     }
 }
 
