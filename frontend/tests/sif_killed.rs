@@ -7,13 +7,11 @@ use frontend::sif::{
     self, Arch, CreateOptions, Data, DataType, Descriptor, FsType, NewObject, PartitionType, Table,
 };
 use nix::sys::signal::Signal;
-use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use support::Place;
+use support::killed::{calls_since, strace};
 
-const LAMINA: &str = env!("CARGO_BIN_EXE_lamina");
 const BYTES: usize = 20_000;
 
 /// The primary partition, a system partition and something else, filled with 1, 2 and 3.
@@ -43,39 +41,6 @@ fn objects(path: &Path) -> Vec<Descriptor> {
     objects
 }
 
-fn strace(place: &Place, arguments: &[&str], command: &[&str]) -> std::process::ExitStatus {
-    Command::new("strace")
-        .args(["-o", place.join("trace").to_str().unwrap()])
-        .args(arguments)
-        .arg(LAMINA)
-        .args(command)
-        .current_dir(place.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap()
-}
-
-/// Every system call of the last run since it named the file: its name, and how often that name came before.
-fn calls_since_the_file_was_named(place: &Place) -> Vec<(String, usize)> {
-    let trace = std::fs::read_to_string(place.join("trace")).unwrap();
-    let mut counts = HashMap::new();
-    let mut calls = Vec::new();
-    let mut named = false;
-    for line in trace.lines().skip(1) {
-        named |= line.contains("x.sif");
-        let Some((name, _)) = line.split_once('(') else {
-            continue;
-        };
-        let count = counts.entry(name.to_owned()).or_insert(0);
-        *count += 1;
-        if named && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            calls.push((name.to_owned(), *count));
-        }
-    }
-    calls
-}
-
 /// Kills `command` on entering each of its system calls and checks what is left of `x.sif`.
 fn killed_on_every_call(command: &[&str]) {
     let place = Place::new();
@@ -86,7 +51,7 @@ fn killed_on_every_call(command: &[&str]) {
     assert!(strace(&place, &[], command).success());
     let new = objects(&path);
     assert!(old != new);
-    let calls = calls_since_the_file_was_named(&place);
+    let calls = calls_since(&place, "x.sif");
     assert!(calls.len() > 20, "{calls:?}");
     let mut found = [0, 0];
     for (name, count) in &calls {
@@ -132,7 +97,7 @@ fn making_a_new_file_leaves_a_whole_one_or_none() {
     let path = place.join("x.sif");
     let command = ["sif", "new", "x.sif"];
     assert!(strace(&place, &[], &command).success());
-    let calls = calls_since_the_file_was_named(&place);
+    let calls = calls_since(&place, "x.sif");
     let mut found = [0, 0];
     for (name, count) in &calls {
         let _ = std::fs::remove_file(&path);

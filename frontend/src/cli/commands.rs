@@ -5,9 +5,11 @@ use super::flags::{self, Flag};
 use super::given::Given;
 use super::{Invocation, Stop, actions, admin, answer, explain, help, makers, sif, usage, usage_error};
 use crate::error::Failure;
+use crate::overlay;
 use crate::payload::Dialect;
 use clap::{Arg, Command};
 use std::ffi::OsString;
+use std::path::Path;
 
 /// The program's own version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -88,6 +90,19 @@ pub(super) const COMMANDS: &[Entry] = &[
         notes: "",
         examples: "  overlay create --size 1024 changes.img\n  overlay create --sparse --create-dir /var/cache/nginx image.sif",
         run: |invocation, _, given, mut words| makers::overlay_create(invocation, &given, words.remove(0)),
+    },
+    Entry {
+        name: "overlay sync",
+        synopsis: "<oci-sif>",
+        about: "Record the digest of the overlay in an OCI-SIF image",
+        flags: &[],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "The documents of the image then describe the overlay as it is. Running the image does not need that;\nsending it to a registry does.\n\n",
+        examples: "  overlay sync image.oci.sif",
+        run: |invocation, _, _, mut words| {
+            Ok(overlay::sync(Path::new(&words.remove(0)), &invocation.program)?)
+        },
     },
     Entry {
         name: "image.create",
@@ -315,7 +330,6 @@ const ABSENT: &[&str] = &[
     "image.export",
     "create",
     "bootstrap",
-    "overlay sync",
     "overlay seal",
     "confgen",
     "buildcfg",

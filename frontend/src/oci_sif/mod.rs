@@ -3,7 +3,7 @@
 //! One object is the root index; it names a manifest, which names a configuration and the layers, lowest first. Layers are
 //! squashfs file systems; the last one may be an ext3, *the overlay*. [`open`] reads a file with every check that its
 //! documents allow; [`create`] makes a new one of documents and layers, [`manifest`] makes the document that binds
-//! them.
+//! them; [`change`](change()) changes the overlay of an old one.
 //!
 //! Sizes are bytes, digests the SHA-256 of the bytes as they are stored. Layers are not compressed as blobs, so the
 //! `diff_ids` of the configuration are the digests of the layers. Only the overlay may differ from its digest, from the
@@ -13,11 +13,13 @@ mod create;
 mod documents;
 mod fault;
 mod read;
+mod update;
 
 pub use create::{NewLayer, create, manifest};
 pub use fault::{Fault, Part};
 pub(crate) use read::inspect;
 pub use read::{OciSifFile, open};
+pub use update::{Change, change};
 
 use crate::image::EmbeddedContent;
 pub use crate::sif::Digest;
@@ -63,6 +65,8 @@ pub struct OciSif {
     pub config: Document,
     /// Its layers, lowest first. Only the last one may be an ext3.
     pub layers: Vec<Layer>,
+    /// Whether it is an image to run, and not a data container.
+    pub is_image: bool,
     /// Cosign signatures and attestations that the index names beside the image.
     pub cosign_entries: u32,
 }

@@ -31,8 +31,25 @@ pub fn open(path: &Path, access: Access) -> Outcome<OciSifFile> {
     let Image { path, file, format, .. } = image::open(path, access)?;
     match format {
         Format::OciSif(image) => Ok(OciSifFile { path, file, image: *image }),
-        _ => Err(Failure::new(format!("{} is not an OCI-SIF image", shown(&path)))),
+        _ => Err(not_oci_sif(&path)),
     }
+}
+
+impl OciSifFile {
+    /// Reads the image once more through the same descriptor, as after waiting for a lock.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn again(self) -> Outcome<Self> {
+        match image::inspect(&self.file, &self.path)? {
+            Format::OciSif(image) => Ok(Self { image: *image, ..self }),
+            _ => Err(not_oci_sif(&self.path)),
+        }
+    }
+}
+
+fn not_oci_sif(path: &Path) -> Failure {
+    Failure::new(format!("{} is not an OCI-SIF image", shown(path)))
 }
 
 /// Reads the one image of a SIF with a root index. Runs in the confined reader.
@@ -52,7 +69,8 @@ pub(crate) fn inspect(bytes: &impl Bytes, table: Table) -> Result<OciSif, Defect
         .map(|(number, (layer_type, layer))| blobs.layer(*layer_type, *layer, Part::Layer(number)))
         .collect::<Result<_, _>>()?;
     drop(blobs);
-    Ok(OciSif { table, index, manifest, config, layers, cosign_entries: named.cosign_entries })
+    let (is_image, cosign_entries) = (described.is_image, named.cosign_entries);
+    Ok(OciSif { table, index, manifest, config, layers, is_image, cosign_entries })
 }
 
 /// The blobs of a file, found by their digests.

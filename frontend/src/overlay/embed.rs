@@ -1,4 +1,5 @@
-//! `overlay create` for a file that exists: a SIF gets an overlay partition, everything else is refused.
+//! `overlay create` for a file that exists: a SIF gets an overlay partition, an OCI-SIF a layer that can be written to;
+//! everything else is refused.
 
 use super::CreateOptions;
 use super::ext3::Recipe;
@@ -8,7 +9,8 @@ use crate::image::{self, Access, Format, Image, SifImage};
 use crate::lock;
 use crate::making::Interrupts;
 use crate::message::{self, shown};
-use crate::sif::{self, Arch, Data, FsType, NewObject, PartitionType};
+use crate::oci_sif::{self, LayerType, NewLayer, OciSif};
+use crate::sif::{self, Arch, Data, Digest, FsType, NewObject, PartitionType};
 use nix::fcntl::{FallocateFlags, fallocate};
 use protocol::Window;
 use std::fs::File;
@@ -20,30 +22,55 @@ use std::path::Path;
 /// It cannot, or there is no room. It is then as it was.
 pub(super) fn add_to_existing(recipe: &Recipe<'_>, options: &CreateOptions) -> Outcome<()> {
     // Told apart before it is opened for writing, so that what cannot take an overlay is called that first.
-    arch_if_suitable(&image::open(&options.target, Access::ReadOnly)?.format, options)?;
+    Host::of(image::open(&options.target, Access::ReadOnly)?.format, options)?;
     let Image { path, file, .. } = image::open(&options.target, Access::ReadWrite)?;
     lock::exclusive_whole(&file, &path)?;
     // Under the lock once more: somebody may have been faster.
-    let arch = arch_if_suitable(&image::inspect(&file, &path)?, options)?;
-    let id = append(recipe, &file, &path, arch)?;
+    let host = Host::of(image::inspect(&file, &path)?, options)?;
+    add(recipe, &file, &path, &host)?;
     if !recipe.sparse {
-        take_space(&file, &path, id)?;
+        take_space(&file, &path)?;
     }
     Ok(())
 }
 
-/// The architecture for an overlay partition in this image.
-fn arch_if_suitable(format: &Format, options: &CreateOptions) -> Outcome<Arch> {
-    let refusal = match format {
-        Format::Sif(sif) => return arch_if_overlay_fits(sif, options),
-        Format::Ext3(_) => Failure::new("image is an EXT3 filesystem that can be used as an overlay directly"),
-        Format::Sandbox | Format::Squashfs(_) => Failure::new("cannot add an overlay to a non-SIF image"),
-        Format::OciSif(_) => Failure::new("adding an overlay to an OCI-SIF image is not supported yet").hint(format!(
-            "Make a separate one with `{0} overlay create overlay.img` and use it with `{0} exec --overlay overlay.img`",
-            options.program
-        )),
-    };
-    Err(refusal)
+/// What can take an overlay.
+enum Host {
+    /// A native SIF, and the architecture for the partition.
+    Sif(Arch),
+    OciSif(Box<OciSif>),
+}
+
+impl Host {
+    fn of(format: Format, options: &CreateOptions) -> Outcome<Self> {
+        let refusal = match format {
+            Format::Sif(sif) => return Ok(Self::Sif(arch_if_overlay_fits(&sif, options)?)),
+            Format::OciSif(oci) => {
+                check_oci_sif(&oci, options)?;
+                return Ok(Self::OciSif(oci));
+            }
+            Format::Ext3(_) => "image is an EXT3 filesystem that can be used as an overlay directly",
+            Format::Sandbox | Format::Squashfs(_) => "cannot add an overlay to a non-SIF image",
+        };
+        Err(Failure::new(refusal))
+    }
+}
+
+fn check_oci_sif(oci: &OciSif, options: &CreateOptions) -> Outcome<()> {
+    if oci.table.signed() {
+        return Err(Failure::new("cannot add overlay to a signed image"));
+    }
+    if !oci.is_image {
+        return Err(Failure::new("cannot add overlay to a data container"));
+    }
+    if oci.overlay().is_some() {
+        return Err(Failure::new("writable overlay already exists in image").hint(format!(
+            "'{} overlay seal {}' makes it a read-only layer, on which another one can be put.",
+            options.program,
+            shown(&options.target)
+        )));
+    }
+    Ok(())
 }
 
 fn arch_if_overlay_fits(sif: &SifImage, options: &CreateOptions) -> Outcome<Arch> {
@@ -63,26 +90,32 @@ fn arch_if_overlay_fits(sif: &SifImage, options: &CreateOptions) -> Outcome<Arch
     Ok(if sif.arch == Arch::NONE { Arch::host() } else { sif.arch })
 }
 
-/// Makes the file system in a file of its own, beside the SIF so that the copy can share its blocks, and appends it.
-fn append(recipe: &Recipe<'_>, sif: &File, path: &Path, arch: Arch) -> Outcome<u32> {
+/// Makes the file system in a file of its own, beside the SIF so that the copy can share its blocks, and adds it.
+fn add(recipe: &Recipe<'_>, sif: &File, path: &Path, host: &Host) -> Outcome<()> {
     let interrupts = Interrupts::hold()?;
     let new = NewFile::beside(path, super::IMAGE_MODE)?;
     let window = Window { offset: 0, size: recipe.make_in(new.file(), path, &interrupts)? };
     interrupts.check()?;
     // From here on a signal may end the process at any time: the SIF has the overlay or it has not.
     drop(interrupts);
-    let partition =
-        NewObject::partition(FsType::Ext3, PartitionType::Overlay, arch, Data::Part(new.file(), window));
-    sif::append(sif, path, &partition)
+    let data = Data::Part(new.file(), window);
+    match host {
+        Host::Sif(arch) => {
+            let partition = NewObject::partition(FsType::Ext3, PartitionType::Overlay, *arch, data);
+            sif::append(sif, path, &partition).map(drop)
+        }
+        Host::OciSif(image) => {
+            let digest = Digest::of_part(new.file(), window, || "reading the new overlay".into())?;
+            let layer = NewLayer { layer_type: LayerType::Ext3, digest, data };
+            oci_sif::change(sif, path, image, oci_sif::Change::Add(layer))
+        }
+    }
 }
 
-/// Has the SIF own the disk space of a new overlay, most of which was copied as holes. That there is as much was known a
+/// Has the SIF own the disk space of its new overlay, most of which was copied as holes. That there is as much was known a
 /// moment ago.
-fn take_space(sif: &File, path: &Path, id: u32) -> Outcome<()> {
-    let Format::Sif(image) = image::inspect(sif, path)? else {
-        return Ok(());
-    };
-    let Some(window) = image.table.object(id).map(sif::Descriptor::window) else {
+fn take_space(sif: &File, path: &Path) -> Outcome<()> {
+    let Some(window) = overlay_of(&image::inspect(sif, path)?) else {
         return Ok(());
     };
     let reserving = || format!("reserving disk space for the new overlay of {}", shown(path));
@@ -92,4 +125,13 @@ fn take_space(sif: &File, path: &Path, id: u32) -> Outcome<()> {
         message::warning(format!("The overlay takes disk space only as it is used: {}", errno.desc()));
     }
     Ok(())
+}
+
+/// Where the overlay is that was added: there was none before.
+fn overlay_of(format: &Format) -> Option<Window> {
+    match format {
+        Format::Sif(sif) => sif.ext3_overlays().next().map(|(_, ext3)| ext3.window),
+        Format::OciSif(oci) => oci.overlay().map(|overlay| overlay.window),
+        _ => None,
+    }
 }

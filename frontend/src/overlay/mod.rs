@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 mod embed;
 mod ext3;
 mod layout;
+mod sync;
 
 use ext3::{Owner, Recipe};
 use layout::Layout;
+pub use sync::{bring_up_to_date, sync};
 
 /// What `overlay create` was asked for.
 #[derive(Clone, Debug)]

@@ -80,7 +80,7 @@ fn reclaim(file: &File, path: &Path, table: &Table, object: &Descriptor, gap: Ga
     file.sync_all()
 }
 
-fn punch(file: &File, gap: Window) -> Result<(), Errno> {
+pub(super) fn punch(file: &File, gap: Window) -> Result<(), Errno> {
     let number = |number| i64::try_from(number).map_err(|_| Errno::EOVERFLOW);
     let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     if gap.size == 0 {

@@ -13,8 +13,7 @@ pub(super) fn header(header: &Header) -> [u8; HEADER_BYTES] {
     put(&mut raw, h::ID, header.id);
     put(&mut raw, h::CREATED, header.created.to_le_bytes());
     put(&mut raw, h::TOTAL, u64::from(header.slots).to_le_bytes());
-    put(&mut raw, h::TABLE_OFFSET, header.table_offset.to_le_bytes());
-    put(&mut raw, h::TABLE_SIZE, header.table_bytes.to_le_bytes());
+    put_table_place(&mut raw, header);
     put(&mut raw, h::DATA_OFFSET, header.data_offset.to_le_bytes());
     put_changing(&mut raw, header);
     raw
@@ -26,6 +25,12 @@ pub(super) fn put_changing(raw: &mut [u8; HEADER_BYTES], header: &Header) {
     put(raw, h::MODIFIED, header.modified.to_le_bytes());
     put(raw, h::FREE, header.free_claimed.to_le_bytes());
     put(raw, h::DATA_SIZE, header.data_bytes_claimed.to_le_bytes());
+}
+
+/// The fields of a global header that say where the table is.
+pub(super) fn put_table_place(raw: &mut [u8; HEADER_BYTES], header: &Header) {
+    put(raw, h::TABLE_OFFSET, header.table_offset.to_le_bytes());
+    put(raw, h::TABLE_SIZE, header.table_bytes.to_le_bytes());
 }
 
 /// A used slot. `padded_bytes` is the length of the data with the gap before it.
@@ -49,7 +54,7 @@ pub(super) fn descriptor(object: &Descriptor, padded_bytes: u64) -> [u8; DESCRIP
     raw
 }
 
-fn put_extra(field: &mut [u8], extra: &Extra) {
+pub(super) fn put_extra(field: &mut [u8], extra: &Extra) {
     match extra {
         Extra::None => {}
         Extra::Partition { fs, partition_type, arch } => {

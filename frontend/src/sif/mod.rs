@@ -2,7 +2,8 @@
 //!
 //! [`table`] reads with every check a hostile file calls for and never trusts a counter it can derive; [`layout`]
 //! has the bytes; [`codes`] the numbers; [`open`] reads the table of a file; [`describe`] tells it to people and
-//! programs; [`create`] makes new files; [`append`], [`delete`] and [`set_primary`] change old ones.
+//! programs; [`create`] makes new files; [`append`], [`delete`], [`set_primary`] and [`edit`](edit())
+//! change old ones.
 
 pub mod codes;
 pub mod layout;
@@ -10,6 +11,7 @@ pub mod table;
 pub mod describe;
 mod change;
 mod digest;
+mod edit;
 mod encode;
 mod read;
 mod signed;
@@ -19,6 +21,7 @@ mod write;
 pub use change::{Gap, delete, set_primary};
 pub use codes::{Arch, DataType, FsType, HashType, MessageFormat, MessageType, PartitionType, SbomFormat};
 pub use digest::Digest;
+pub use edit::{Edit, Room, edit};
 pub(crate) use read::warn_of_counters;
 pub use read::{SifFile, open, read};
 pub use source::Source;

@@ -219,11 +219,12 @@ impl Table {
         self.descriptors.iter().any(|object| object.data_type == DataType::Signature)
     }
 
-    /// Where the data of the last object ends, at least the data offset: derived from the table alone.
+    /// Where everything that is used ends: the data of the last object, the table; at least the data offset. It is derived
+    /// from the table alone.
     #[must_use]
     pub fn end_of_data(&self) -> u64 {
         let last = self.descriptors.iter().map(Descriptor::end).max().unwrap_or(0);
-        last.max(self.header.data_offset)
+        last.max(self.header.data_offset).max(self.header.table_end())
     }
 
     /// Slots that no object uses.
@@ -252,8 +253,11 @@ impl Table {
         let header = &self.header;
         let inside = |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end <= length);
         inside(header.table_offset, header.slots_bytes())
-            && header.data_offset >= header.table_end()
-            && self.descriptors.iter().all(|object| inside(object.offset, object.size))
+            && header.table_is_apart()
+            && self
+                .descriptors
+                .iter()
+                .all(|object| inside(object.offset, object.size) && header.leaves_room_for(object.window()))
     }
 
     fn read_slots(&mut self, bytes: &impl Bytes) -> Result<(), Defect> {
@@ -283,7 +287,7 @@ impl Table {
         }
         let object = Descriptor::parse(raw, slot)?;
         let end = object.offset.checked_add(object.size);
-        if object.offset < self.header.table_end() || end.is_none_or(|end| end > length) {
+        if !self.header.leaves_room_for(object.window()) || end.is_none_or(|end| end > length) {
             return Err(Defect::SifObjectPlace(slot));
         }
         self.descriptors.push(object);
@@ -343,10 +347,33 @@ impl Header {
         {
             return Err(Defect::SifTable);
         }
-        if header.data_offset < header.table_end() {
+        if !header.table_is_apart() {
             return Err(Defect::SifData);
         }
         Ok(header)
+    }
+
+    /// Whether the table is in front of all data. Where a change of several objects was cut off it is behind.
+    fn table_is_in_front(&self) -> bool {
+        self.table_end() <= self.data_offset
+    }
+
+    /// Whether the table is in front of all data or behind where data starts.
+    fn table_is_apart(&self) -> bool {
+        let data_start_min = HEADER_BYTES as u64;
+        self.table_is_in_front()
+            || (data_start_min <= self.data_offset && self.data_offset < self.table_offset)
+    }
+
+    /// Whether an object can be there: over neither the header nor the table.
+    fn leaves_room_for(&self, object: Window) -> bool {
+        let end = object.offset.saturating_add(object.size);
+        if self.table_is_in_front() {
+            object.offset >= self.table_end()
+        } else {
+            object.offset >= self.data_offset
+                && (end <= self.table_offset || object.offset >= self.table_end())
+        }
     }
 
     /// Bytes of all slots: at most 38 MB.

@@ -47,7 +47,7 @@ impl Data<'_> {
     }
 
     /// Writes the data to a place that reads as zeroes.
-    fn write(self, file: &File, at: u64) -> io::Result<()> {
+    pub(super) fn write(self, file: &File, at: u64) -> io::Result<()> {
         match self {
             Self::Bytes(bytes) => file.write_all_at(bytes, at),
             Self::Part(from, window) => file::copy(from, window, file, at),
@@ -123,7 +123,19 @@ impl<'a> NewObject<'a> {
         self
     }
 
-    fn is_primary(&self) -> bool {
+    pub(super) fn data(&self) -> Data<'a> {
+        self.data
+    }
+
+    pub(super) fn group(&self) -> Option<u32> {
+        self.group
+    }
+
+    pub(super) fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    pub(super) fn is_primary(&self) -> bool {
         matches!(self.extra, Extra::Partition { partition_type: PartitionType::PrimarySystem, .. })
     }
 
@@ -295,28 +307,36 @@ pub(super) fn read_for_change(file: &File, path: &Path) -> Outcome<Table> {
     Ok(table)
 }
 
+pub(super) fn table_full(table: &Table) -> Failure {
+    Failure::new(format!("all {} descriptors of the SIF are used", table.header.slots))
+        .hint("Delete an object that is not needed, or build the image again.")
+}
+
 /// A new object in its place behind all others.
-struct Placed {
-    descriptor: Descriptor,
+pub(super) struct Placed {
+    pub(super) descriptor: Descriptor,
     /// Its length with the gap before it.
     padded_bytes: u64,
 }
 
 impl Placed {
     fn behind(table: &Table, object: &NewObject<'_>, time: i64) -> Outcome<Self> {
-        object.check()?;
         if object.is_primary() && table.primary().is_some() {
             return Err(Failure::new("a SIF has only one primary partition and there is one already"));
         }
         let Some(slot) = table.first_unused_slot else {
-            return Err(Failure::new(format!("all {} descriptors of the SIF are used", table.header.slots))
-                .hint("Delete an object that is not needed, or build the image again."));
+            return Err(table_full(table));
         };
         let id = slot + 1;
         if table.object(id).is_some() {
             return Err(Failure::new("corrupted SIF: the ids of its objects are not those of their slots"));
         }
-        let end = table.end_of_data();
+        Self::at(slot, id, table.end_of_data(), object, time)
+    }
+
+    /// An object in a slot, at the first place for it from `end` on.
+    pub(super) fn at(slot: u32, id: u32, end: u64, object: &NewObject<'_>, time: i64) -> Outcome<Self> {
+        object.check()?;
         let offset = end.checked_next_multiple_of(object.alignment);
         let last = offset.and_then(|offset| offset.checked_add(object.data.size()));
         let (Some(offset), Some(last)) = (offset, last.filter(|last| i64::try_from(*last).is_ok())) else {
@@ -340,7 +360,7 @@ impl Placed {
         Ok(Self { descriptor, padded_bytes: last - end })
     }
 
-    fn bytes(&self) -> [u8; DESCRIPTOR_BYTES] {
+    pub(super) fn bytes(&self) -> [u8; DESCRIPTOR_BYTES] {
         encode::descriptor(&self.descriptor, self.padded_bytes)
     }
 

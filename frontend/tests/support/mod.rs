@@ -1,6 +1,8 @@
 //! A place to work in and another user to be.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod killed;
+
 use frontend::error::Outcome;
 use frontend::message::{self, Level};
 use frontend::sys::fork;
