@@ -18,6 +18,7 @@ pub mod oci_sif;
 pub mod lock;
 pub mod file;
 pub mod making;
+pub mod fuse;
 pub mod overlay;
 pub mod build;
 pub mod cli;

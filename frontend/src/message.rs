@@ -107,6 +107,11 @@ pub fn verbose(text: impl AsRef<str>) {
     say(Level::Verbose, text.as_ref());
 }
 
+/// Says what `-d` asks for.
+pub fn debug(text: impl AsRef<str>) {
+    say(Level::Debug, text.as_ref());
+}
+
 /// A path or other text of somebody's choosing as it may appear in a message: control characters and bytes that are no
 /// text are escaped, so that it can neither forge a line nor reach the terminal.
 #[must_use]

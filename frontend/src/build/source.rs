@@ -129,8 +129,9 @@ fn root_of(image: &Image) -> Outcome<(Root, Arch)> {
 
 /// Under the lock, since a writer at work leaves the same trace as one that died.
 fn refuse_unfinished(image: &Image, ext3: Ext3) -> Outcome<()> {
-    let now = image::inspect(&image.file, &image.path)?.ext3_at(ext3.window);
-    if !now.unwrap_or(ext3).needs_recovery {
+    let ext3 = image::inspect_ext3(&image.file, &image.path, ext3.window)?;
+    ext3.require_sound(&image.path)?;
+    if !ext3.needs_recovery {
         return Ok(());
     }
     Err(Failure::new(format!(

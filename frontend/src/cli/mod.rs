@@ -74,6 +74,9 @@ pub fn main() -> ExitCode {
 pub fn main_of(handlers: &'static [Handler]) -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
+    if let Some(status) = crate::fuse::stand_in(&name) {
+        return status;
+    }
     // The first line of a SIF that is made executable names this interpreter.
     let implied = is_interpreter(&name).then(|| "run".into());
     match run(&invocation(&name, handlers), implied.into_iter().chain(arguments).collect()) {

@@ -4,14 +4,12 @@
 //! empty environment but for the search path and the C locale, under a Landlock domain in which it can read what
 //! programs need and write only what it is there to make, without network, and it dies with this process.
 
+use super::domain::Domain;
 use crate::error::{Doing, Failure, Outcome};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
 use crate::sys::child;
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
-};
+use landlock::RulesetCreated;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -69,6 +67,8 @@ pub const DEBUGFS: Program = Program::of("debugfs", "e2fsprogs");
 pub const MKSQUASHFS: Program = Program::of("mksquashfs", "squashfs-tools");
 /// Unpacks squashfs file systems.
 pub const UNSQUASHFS: Program = Program::of("unsquashfs", "squashfs-tools");
+/// Mounts squashfs file systems without privilege, with the quicker of the two interfaces of FUSE.
+pub const SQUASHFUSE_LL: Program = Program::of("squashfuse_ll", "squashfuse");
 /// Mounts squashfs file systems without privilege.
 pub const SQUASHFUSE: Program = Program::of("squashfuse", "squashfuse");
 /// Mounts ext3 file systems without privilege.
@@ -80,7 +80,7 @@ pub const GZIP: Program = Program::of("gzip", "gzip");
 /// Copies directories.
 pub const CP: Program = Program::of("cp", "coreutils");
 
-const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Programs {
     /// Finds a program.
@@ -150,22 +150,6 @@ const TICK_MILLISECONDS: u8 = 100;
 const WORDS_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of a helper's errors in a message of ours.
 const WORDS_BYTES_SHOWN: usize = 2 << 10;
-/// What programs read to start and to know the machine. What is not there is passed over.
-const READABLE: [&str; 12] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/etc",
-    "/opt",
-    "/nix/store",
-    "/gnu/store",
-    "/proc",
-    "/sys/devices/system/cpu",
-];
-
 /// One run of a helper program, to be described and carried out.
 #[derive(Debug)]
 pub struct Helper<'a> {
@@ -271,7 +255,11 @@ impl<'a> Helper<'a> {
         }
     }
 
-    fn run_to_any_end(&self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
+    /// Runs the program to its end and leaves it to the caller what its exit status means.
+    ///
+    /// # Errors
+    /// It could not be started, or was interrupted.
+    pub(crate) fn run_to_any_end(&self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
         let starting = || format!("starting {}", shown(&self.path));
         let mut command = self.command().doing(starting)?;
         message::verbose(format!("Running {command:?}"));
@@ -302,7 +290,8 @@ impl<'a> Helper<'a> {
             });
         // A kernel without Landlock takes nothing away; the helper then runs with the user's own rights, as it
         // would from the user's shell.
-        let mut domain = self.domain().ok();
+        let domain = Domain::of(&self.path).reading(self.reads.clone()).changing(self.writes.clone());
+        let mut domain = domain.create(self.subject).ok();
         let parent = Pid::this();
         child::before_exec(&mut command, move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -314,36 +303,6 @@ impl<'a> Helper<'a> {
             Ok(())
         });
         Ok(command)
-    }
-
-    /// What the program may reach.
-    fn domain(&self) -> Result<RulesetCreated, RulesetError> {
-        const KNOWN: ABI = ABI::V7;
-        let all = AccessFs::from_all(KNOWN);
-        let read = AccessFs::from_read(KNOWN);
-        let mut domain = Ruleset::default()
-            .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(all)?
-            .handle_access(AccessNet::from_all(KNOWN))?
-            .scope(Scope::from_all(KNOWN))?
-            .create()?;
-        let beside = self.path.parent().map(Path::to_path_buf);
-        let readable = READABLE.iter().map(PathBuf::from).chain(beside).chain(self.reads.iter().cloned());
-        let devices = ["/dev/null", "/dev/urandom", "/dev/random"].map(PathBuf::from);
-        let rules = readable
-            .map(|path| (path, read))
-            .chain(devices.map(|path| (path, AccessFs::from_file(KNOWN))))
-            .chain(self.writes.iter().map(|path| (path.clone(), all)));
-        for (path, allowed) in rules {
-            let Ok(opened) = PathFd::new(&path) else { continue };
-            let allowed = if path.is_dir() { allowed } else { allowed & AccessFs::from_file(KNOWN) };
-            domain = domain.add_rule(PathBeneath::new(opened, allowed))?;
-        }
-        if let Some((file, changed)) = self.subject {
-            let allowed = if changed { all } else { read } & AccessFs::from_file(KNOWN);
-            domain = domain.add_rule(PathBeneath::new(file, allowed))?;
-        }
-        Ok(domain)
     }
 }
 
@@ -377,7 +336,7 @@ impl Ended {
 }
 
 /// The last words of a program, on one line, from its errors or, if it has none, its output.
-fn said(errors: &[u8], output: &[u8]) -> String {
+pub(crate) fn said(errors: &[u8], output: &[u8]) -> String {
     let words = if errors.trim_ascii().is_empty() { output } else { errors };
     let last = &words[words.len().saturating_sub(WORDS_BYTES_SHOWN)..];
     let text = String::from_utf8_lossy(last);

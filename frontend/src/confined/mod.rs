@@ -6,3 +6,4 @@
 pub mod reader;
 pub mod helper;
 mod codec;
+pub(crate) mod domain;

@@ -16,6 +16,8 @@ const INCOMPATIBLE_AT: usize = 96;
 const READ_ONLY_COMPATIBLE_AT: usize = 100;
 
 const MAGIC: u16 = 0xEF53;
+/// `s_state`: closed by whoever wrote last.
+const STATE_CLOSED: u16 = 0x1;
 /// `s_state`: errors were noted.
 const STATE_ERRORS: u16 = 0x2;
 const HAS_JOURNAL: u32 = 0x4;
@@ -68,6 +70,7 @@ pub(crate) fn probe(bytes: &impl Bytes, window: Window) -> Result<Option<Ext3>, 
     Ok(Some(Ext3 {
         window,
         needs_recovery: incompatible & NEEDS_RECOVERY != 0,
+        not_closed: u16_at(STATE_AT) & STATE_CLOSED == 0,
         has_errors: u16_at(STATE_AT) & STATE_ERRORS != 0,
         block_bytes,
         blocks_bytes,

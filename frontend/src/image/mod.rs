@@ -11,6 +11,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 mod bytes;
+mod condition;
 mod defect;
 mod detect;
 mod ext3;
@@ -22,7 +23,7 @@ pub use bytes::{Bytes, FileBytes};
 pub use defect::Defect;
 pub use detect::detect;
 pub(crate) use ext3::probe as probe_ext3;
-pub use opening::{check_file_system, inspect, open, open_regular, open_writable_if_permitted};
+pub use opening::{check_file_system, inspect, inspect_ext3, open, open_regular, open_writable_if_permitted};
 pub(crate) use squashfs::probe as probe_squashfs;
 
 /// What the caller wants to do with an image.
@@ -61,31 +62,6 @@ pub enum Format {
     Sif(Box<SifImage>),
     /// A SIF with an OCI image in it, which the native commands refuse.
     OciSif(Box<OciSif>),
-}
-
-impl Format {
-    /// The ext3 that begins where `window` does.
-    #[must_use]
-    pub fn ext3_at(&self, window: Window) -> Option<Ext3> {
-        let embedded = |content: &EmbeddedContent| match content {
-            EmbeddedContent::Ext3(ext3) => Some(*ext3),
-            EmbeddedContent::Squashfs(_) => None,
-        };
-        let all = match self {
-            Self::Ext3(ext3) => vec![*ext3],
-            Self::Sif(sif) => {
-                let root = sif.primary.and_then(|primary| match primary.content {
-                    RootContent::Ext3(ext3) => Some(ext3),
-                    _ => None,
-                });
-                let others = sif.overlays.iter().chain(&sif.data);
-                root.into_iter().chain(others.filter_map(|partition| embedded(&partition.content))).collect()
-            }
-            Self::OciSif(oci) => oci.layers.iter().filter_map(|layer| embedded(&layer.content)).collect(),
-            Self::Sandbox | Self::Squashfs(_) => Vec::new(),
-        };
-        all.into_iter().find(|ext3| ext3.window.offset == window.offset)
-    }
 }
 
 /// A squashfs whose superblock was checked: version 4.0, a known compression, no longer than its window.
@@ -137,6 +113,9 @@ pub struct Ext3 {
     /// The journal holds changes that were not carried out: the last writer died. A read-only mount of a read-only
     /// device cannot replay it and fails.
     pub needs_recovery: bool,
+    /// Bit 1 of `s_state` is not set: the last writer died and had not used the journal, as fuse2fs does not.
+    /// `e2fsck -f` must look at it.
+    pub not_closed: bool,
     /// The kernel or e2fsck noted errors (bit 2 of `s_state`): `e2fsck -f` should look at it.
     pub has_errors: bool,
     /// Bytes of one block: 1024 to 65536.

@@ -1,6 +1,6 @@
 //! Opening an image once, without touching anything that is not a file or directory, and having it inspected.
 
-use super::{Access, Defect, Format, Image, detect, ext3, squashfs};
+use super::{Access, Defect, Ext3, Format, Image, detect, ext3, squashfs};
 use crate::confined::reader;
 use crate::error::{Doing, Failure, Outcome};
 use crate::message::shown;
@@ -87,6 +87,21 @@ pub fn inspect(file: &File, path: &Path) -> Outcome<Format> {
         _ => {}
     }
     Ok(format)
+}
+
+/// Reads, in a confined child, the superblock of an ext3 that is known to be in this part of a file.
+///
+/// # Errors
+/// There is none any more, it is damaged, or it could not be read.
+pub fn inspect_ext3(file: &File, path: &Path, window: Window) -> Outcome<Ext3> {
+    let reading = || format!("while reading the ext3 superblock in {}", shown(path));
+    let length = file.metadata().map_err(|error| Failure::new(error.to_string()).context(reading()))?.len();
+    let answer = reader::read(file, length, |bytes| ext3::probe(bytes, window))
+        .map_err(|unanswered| Failure::new(format!("{}: {unanswered}", reading())))?;
+    match answer.map_err(|defect| Failure::new(format!("{}: {defect}", reading())))? {
+        Some(ext3) => Ok(Ext3 { window, ..ext3 }),
+        None => Err(Failure::new(format!("{}: {}", reading(), Defect::Unrecognised))),
+    }
 }
 
 /// Checks, in a confined child, that a whole file is the file system that the descriptor of a partition would name.

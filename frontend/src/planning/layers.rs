@@ -316,21 +316,17 @@ impl Builder<'_> {
         lock::take(&image.file, &image.path, ext3.window, access)
             .map_err(|failure| failure.context(format!("while locking ext3 partition from {path}")))?;
         let ext3 = settled(image, ext3)?;
-        let offset = ext3.window.offset;
-        let place = if offset == 0 { path.clone() } else { format!("{path}?offset={offset}") };
-        let hint = format!("'e2fsck -f \"{place}\"' repairs it");
-        if ext3.has_errors {
-            return Err(
-                Failure::new(format!("the ext3 file system in {path} is marked as damaged")).hint(hint)
-            );
-        }
+        ext3.require_sound(&image.path)?;
         if ext3.needs_recovery && !write {
             let text = format!(
                 "the ext3 file system in {path} was not closed properly and has to be recovered before it is used read-only"
             );
             // e2fsck replays no journal at an offset: it opens the file once more without it.
-            return Err(Failure::new(text).hint(if offset == 0 {
-                format!("{hint}, and so does using it once for writing")
+            return Err(Failure::new(text).hint(if ext3.window.offset == 0 {
+                format!(
+                    "{} repairs it, and so does using it once for writing",
+                    ext3.repair_command(&image.path)
+                )
             } else {
                 "using it once for writing recovers it: with --writable, or as an overlay without :ro".into()
             }));
@@ -344,9 +340,8 @@ impl Builder<'_> {
 
 /// What the superblock says now that the lock keeps others from it: a writer may have ended since it was read.
 fn settled(image: &Image, ext3: Ext3) -> Outcome<Ext3> {
-    if !ext3.needs_recovery && !ext3.has_errors {
+    if ext3.is_closed() {
         return Ok(ext3);
     }
-    let now = image::inspect(&image.file, &image.path)?.ext3_at(ext3.window);
-    Ok(now.unwrap_or(ext3))
+    image::inspect_ext3(&image.file, &image.path, ext3.window)
 }

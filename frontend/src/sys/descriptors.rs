@@ -24,6 +24,16 @@ pub fn copy_above(source: impl AsFd, lowest: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Has the program that this process is about to become inherit a descriptor.
+///
+/// # Errors
+/// `EBADF` when nothing is open at this number.
+pub fn keep_across_exec(number: RawFd) -> Result<(), Errno> {
+    // SAFETY: changes a flag of a number; touches no memory.
+    let marked = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    Errno::result(marked).map(drop)
+}
+
 /// Takes ownership of a descriptor that this process was started with, and keeps it from every program started from
 /// here. Each number may be adopted once, before anything else of the process opens descriptors.
 ///

@@ -1,5 +1,6 @@
 //! The only unsafe code of the frontend.
 
+pub mod capabilities;
 pub mod child;
 pub mod children;
 pub mod descriptors;

@@ -1,0 +1,47 @@
+//! Whether a server answers.
+
+use crate::error::{Doing, Failure, Outcome};
+use crate::making::Interrupts;
+use crate::sys::children::{self, Fate};
+use crate::sys::fork::fork_to;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Asks for the root of a mount, in a child that may be stuck for as long as the server is at work, and returns whether
+/// the server answered. It never does once its last copy of the connection is closed.
+///
+/// # Errors
+/// The command was asked to end meanwhile.
+pub(super) fn await_answer(at: &Path, interrupts: &Interrupts) -> Outcome<bool> {
+    let asking = || "waiting for a FUSE server".to_string();
+    let asker = fork_to(|| i32::from(nix::sys::stat::stat(at).is_err())).doing(asking)?;
+    let awaited = wait_for(&ending(asker).doing(asking)?, interrupts);
+    if awaited.is_err() {
+        let _ = kill(asker, Signal::SIGKILL);
+    }
+    let fate = children::wait_for(asker).doing(asking)?;
+    awaited.map(|()| fate == Fate::Exited(0))
+}
+
+/// A descriptor that is readable once this child has ended.
+pub(super) fn ending(child: Pid) -> Result<OwnedFd, rustix::io::Errno> {
+    let child = rustix::process::Pid::from_raw(child.as_raw()).ok_or(rustix::io::Errno::SRCH)?;
+    pidfd_open(child, PidfdFlags::empty())
+}
+
+fn wait_for(process: &impl AsFd, interrupts: &Interrupts) -> Outcome<()> {
+    let mut waiting = [process.as_fd(), interrupts.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    loop {
+        match nix::poll::poll(&mut waiting, PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Failure::new(format!("while waiting for a FUSE server: {errno}"))),
+        }
+    }
+    interrupts.check()
+}

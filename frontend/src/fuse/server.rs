@@ -1,0 +1,396 @@
+//! One server: its start, its life and its end.
+
+use super::answers::{await_answer, ending};
+use super::connection;
+use super::stand_in::{self, StandIn};
+use crate::confined::domain::Domain;
+use crate::confined::helper::{Program, STANDARD_PATH, said};
+use crate::error::{Doing, Failure, Outcome};
+use crate::image::{self, Access};
+use crate::making::Interrupts;
+use crate::message::{self, shown};
+use crate::sys::signal::{Disposition, set_blocked, set_disposition};
+use crate::sys::{capabilities, child, descriptors};
+use landlock::RulesetCreated;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, pipe2, setsid};
+use protocol::Window;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Most bytes kept of what a server says: the last ones.
+const WORDS_BYTES_MAX: usize = 16 << 10;
+/// How long the end of a mount is waited for before a word is said about it.
+const SILENT_MILLISECONDS: u16 = 2000;
+
+/// A server to be started.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    pub(super) program: Program,
+    /// What is served, for messages.
+    pub(super) subject: &'a Path,
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    at: &'a Path,
+    access: Access,
+    image: Option<&'a File>,
+    closing: Option<Window>,
+    reads: Vec<PathBuf>,
+    changes: Vec<PathBuf>,
+    inherited: Vec<OwnedFd>,
+    keeps_capabilities: bool,
+    stand_in: Option<StandIn>,
+}
+
+/// A server that answered.
+#[derive(Debug)]
+pub(super) struct Server {
+    name: &'static str,
+    subject: PathBuf,
+    at: PathBuf,
+    process: Child,
+    words: Words,
+    written: Option<(File, Window)>,
+    mounted: bool,
+}
+
+impl<'a> Start<'a> {
+    /// `path` is the program, `subject` what it serves at the directory `at`.
+    pub(super) fn new(program: Program, path: PathBuf, subject: &'a Path, at: &'a Path) -> Self {
+        Self {
+            program,
+            subject,
+            path,
+            arguments: Vec::new(),
+            at,
+            access: Access::ReadOnly,
+            image: None,
+            closing: None,
+            reads: Vec::new(),
+            changes: Vec::new(),
+            inherited: Vec::new(),
+            keeps_capabilities: false,
+            stand_in: None,
+        }
+    }
+
+    /// Sets the arguments; the mount point follows them.
+    pub(super) fn arguments<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// Gives it an image, as its standard input.
+    pub(super) fn image(mut self, image: &'a File, access: Access) -> Self {
+        (self.image, self.access) = (Some(image), access);
+        self
+    }
+
+    /// Expects the ext3 in this part of the image to be closed when the server ends.
+    pub(super) fn closing(mut self, window: Window) -> Self {
+        self.closing = Some(window);
+        self
+    }
+
+    /// Lets it read what is at and below these directories.
+    pub(super) fn reading<'p>(mut self, directories: impl IntoIterator<Item = &'p Path>) -> Self {
+        self.reads.extend(directories.into_iter().map(Path::to_path_buf));
+        self
+    }
+
+    /// Lets it change what is at and below these directories, and makes the mount writable.
+    pub(super) fn changing<'p>(mut self, directories: impl IntoIterator<Item = &'p Path>) -> Self {
+        self.changes.extend(directories.into_iter().map(Path::to_path_buf));
+        self.access = Access::ReadWrite;
+        self
+    }
+
+    /// Descriptors that it shall have under the same numbers.
+    pub(super) fn inheriting(mut self, descriptors: impl IntoIterator<Item = OwnedFd>) -> Self {
+        self.inherited.extend(descriptors);
+        self
+    }
+
+    /// Lets it keep what capabilities the exec leaves it: an overlay gives files to the users of the namespace.
+    pub(super) fn keeping_capabilities(mut self) -> Self {
+        self.keeps_capabilities = true;
+        self
+    }
+
+    /// Has the connection handed to it by a stand-in for `fusermount`.
+    pub(super) fn with_stand_in(mut self, program: Option<&Path>) -> Outcome<Self> {
+        self.stand_in = Some(StandIn::below(self.at.parent().unwrap_or(self.at), program)?);
+        Ok(self)
+    }
+
+    /// Mounts, starts the program and waits until it answers. Nothing is left when that fails.
+    pub(super) fn start(self, interrupts: &Interrupts) -> Outcome<Server> {
+        let starting = || format!("starting {} for {}", self.program.name, shown(self.subject));
+        let domain = self.domain();
+        if domain.is_none() && self.stand_in.is_some() {
+            return Err(unconfined(self.program));
+        }
+        let written = match (self.closing, self.image) {
+            (Some(window), Some(image)) => Some((image.try_clone().doing(starting)?, window)),
+            _ => None,
+        };
+        let (words, server_words) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(starting)?;
+        let connection = connection::mount(self.program.name, self.subject, self.access, self.at)?;
+        let mounted = Mounted(self.at);
+        let mut command = self.command(&connection, server_words).doing(starting)?;
+        let inherited = self.inherited.iter().map(AsRawFd::as_raw_fd).chain([connection.as_raw_fd()]);
+        before_serving(&mut command, inherited.collect(), domain, self.keeps_capabilities);
+        message::debug(format!("Running {command:?}"));
+        let process = command.spawn().doing(starting)?;
+        std::mem::forget(mounted);
+        let mut server = Server {
+            name: self.program.name,
+            subject: self.subject.to_path_buf(),
+            at: self.at.to_path_buf(),
+            process,
+            words: Words { pipe: words.into(), heard: Vec::new() },
+            written,
+            mounted: true,
+        };
+        // From now on the mount fails as soon as the server has gone.
+        drop((command, connection));
+        if await_answer(self.at, interrupts)? { Ok(server) } else { Err(server.failed_to_start(interrupts)) }
+    }
+
+    /// What it may reach; `None` on a kernel without Landlock.
+    fn domain(&self) -> Option<RulesetCreated> {
+        let stand_in = self.stand_in.as_ref();
+        let domain = Domain::of(&self.path)
+            .reading(self.reads.iter().cloned())
+            .reading(stand_in.map(|stand_in| stand_in.directory().to_path_buf()))
+            .changing(self.changes.iter().cloned())
+            .executing_only(
+                [self.path.clone()].into_iter().chain(stand_in.map(|it| it.program().to_path_buf())),
+            );
+        domain.create(self.image.map(|image| (image, self.access == Access::ReadWrite))).ok()
+    }
+
+    fn command(&self, connection: &File, words: OwnedFd) -> io::Result<Command> {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .current_dir("/")
+            .env_clear()
+            .env("LC_ALL", "C")
+            .stdin(match self.image {
+                Some(image) => Stdio::from(image.try_clone()?),
+                None => Stdio::null(),
+            })
+            .stdout(words.try_clone()?)
+            .stderr(words);
+        match &self.stand_in {
+            Some(stand_in) => command
+                .env("PATH", stand_in.directory())
+                .env(stand_in::CONNECTION_VARIABLE, connection.as_raw_fd().to_string())
+                .arg(stand_in::MOUNT_POINT),
+            None => command.env("PATH", STANDARD_PATH).arg(format!("/dev/fd/{}", connection.as_raw_fd())),
+        };
+        Ok(command)
+    }
+}
+
+/// What the child does last before it becomes the server.
+fn before_serving(
+    command: &mut Command,
+    inherited: Vec<RawFd>,
+    mut domain: Option<RulesetCreated>,
+    keeps_capabilities: bool,
+) {
+    let parent = Pid::this();
+    child::before_exec(command, move || {
+        // Ctrl-C is for the container; what it wrote is still to be written back.
+        setsid()?;
+        set_disposition(libc::SIGTERM, Disposition::Default)?;
+        set_blocked(&[])?;
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        for descriptor in &inherited {
+            descriptors::keep_across_exec(*descriptor)?;
+        }
+        prctl::set_no_new_privs()?;
+        let _ = domain.take().map(RulesetCreated::restrict_self);
+        if !keeps_capabilities {
+            capabilities::give_up_all()?;
+        }
+        // A change of credentials would clear it. At this signal a server writes back and ends.
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        if Pid::parent() != parent {
+            return Err(Errno::ESRCH.into());
+        }
+        Ok(())
+    });
+}
+
+fn unconfined(program: Program) -> Failure {
+    Failure::new(format!(
+        "{} was built with libfuse 2, and this kernel has no Landlock to confine it with",
+        program.name
+    ))
+    .hint(
+        "Install a version of it that was built with libfuse 3, or ask the administrator to turn on Landlock",
+    )
+}
+
+/// A mount that goes when what follows it fails.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = connection::unmount(self.0);
+    }
+}
+
+/// What a server says on both its outputs. It is never kept from saying it: what finds no room is lost.
+#[derive(Debug)]
+struct Words {
+    pipe: File,
+    heard: Vec<u8>,
+}
+
+impl Words {
+    /// Takes in what is there; `false` at the end.
+    fn listen(&mut self) -> bool {
+        let mut chunk = [0; 4096];
+        loop {
+            match self.pipe.read(&mut chunk) {
+                Ok(0) => return false,
+                Ok(read) => {
+                    self.heard.extend_from_slice(chunk.get(..read).unwrap_or_default());
+                    self.heard.drain(..self.heard.len().saturating_sub(WORDS_BYTES_MAX));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Unmounts and waits for the end; for an image that was written to, until it is on disk.
+    pub(super) fn finish(mut self, interrupts: &Interrupts) -> Outcome<()> {
+        let waiting = || format!("waiting for {} to close {}", self.name, shown(&self.subject));
+        if let Some(status) = self.process.try_wait().doing(waiting)? {
+            self.unmount();
+            return Err(self.died(status, "while the container ran"));
+        }
+        self.unmount();
+        let status = self.wait(interrupts).doing(|| format!("waiting for {}", self.name))?;
+        if !status.success() {
+            return Err(self.died(status, "while it closed the file system"));
+        }
+        let Some((image, window)) = self.written.take() else {
+            return Ok(());
+        };
+        let writing = || format!("writing {} to disk", shown(&self.subject));
+        image.sync_all().doing(writing)?;
+        let ext3 = image::inspect_ext3(&image, &self.subject, window)?;
+        if ext3.is_closed() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{} did not close {}", self.name, shown(&self.subject)))
+            .hint(format!("{} repairs it", ext3.repair_command(&self.subject))))
+    }
+
+    fn unmount(&mut self) {
+        if std::mem::take(&mut self.mounted)
+            && let Err(errno) = connection::unmount(&self.at)
+        {
+            message::debug(format!("{} is not mounted any more: {errno}", shown(&self.at)));
+        }
+    }
+
+    /// Waits for the end of the process. When the command is asked to end, so is the server.
+    fn wait(&mut self, interrupts: &Interrupts) -> Result<ExitStatus, io::Error> {
+        let process = ending(self.pid())?;
+        let (mut speaks, mut asked, mut patience) = (true, false, PollTimeout::from(SILENT_MILLISECONDS));
+        loop {
+            let pipe = speaks.then(|| self.words.pipe.as_fd());
+            let asking = (!asked).then(|| interrupts.as_fd());
+            let mut events: Vec<PollFd<'_>> = [Some(process.as_fd()), pipe, asking]
+                .into_iter()
+                .flatten()
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+                .collect();
+            match nix::poll::poll(&mut events, patience) {
+                Ok(0) => {
+                    message::info(format!("Waiting until nobody uses {} any more", shown(&self.subject)));
+                    patience = PollTimeout::NONE;
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            drop(events);
+            speaks = speaks && self.words.listen();
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            if !asked && interrupts.pending() {
+                asked = true;
+                self.ask_to_end();
+            }
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        // Linux has no process ids that would not fit.
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    fn ask_to_end(&self) {
+        let _ = kill(self.pid(), Signal::SIGTERM);
+    }
+
+    /// Why the server did not answer. It has closed its connection, so it is about to end.
+    fn failed_to_start(&mut self, interrupts: &Interrupts) -> Failure {
+        match self.wait(interrupts) {
+            Ok(status) => self.died(status, "before it could be used"),
+            Err(error) => Failure::new(format!("while waiting for {}: {error}", self.name)),
+        }
+    }
+
+    fn died(&mut self, status: ExitStatus, when: &str) -> Failure {
+        self.words.listen();
+        let end = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "for no known reason".into(),
+        };
+        let words = said(&self.words.heard, &[]);
+        let colon = if words.is_empty() { "" } else { ": " };
+        let failure = Failure::new(format!(
+            "{}, which serves {}, ended {when} ({end}){colon}{words}",
+            self.name,
+            shown(&self.subject)
+        ));
+        if self.written.is_some() {
+            failure.hint(format!("'e2fsck -f \"{}\"' tells what state the image is in", shown(&self.subject)))
+        } else {
+            failure
+        }
+    }
+}
+
+impl Drop for Server {
+    /// Leaves neither mount nor process, and an image that is closed.
+    fn drop(&mut self) {
+        self.unmount();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.ask_to_end();
+            let _ = self.process.wait();
+        }
+    }
+}
