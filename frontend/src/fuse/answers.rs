@@ -2,11 +2,11 @@
 
 use crate::error::{Doing, Failure, Outcome};
 use crate::making::Interrupts;
-use crate::sys::children::{self, Fate};
 use crate::sys::fork::fork_to;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,8 +24,8 @@ pub(super) fn await_answer(at: &Path, interrupts: &Interrupts) -> Outcome<bool> 
     if awaited.is_err() {
         let _ = kill(asker, Signal::SIGKILL);
     }
-    let fate = children::wait_for(asker).doing(asking)?;
-    awaited.map(|()| fate == Fate::Exited(0))
+    let end = waitpid(asker, None).doing(asking)?;
+    awaited.map(|()| end == WaitStatus::Exited(asker, 0))
 }
 
 /// A descriptor that is readable once this child has ended.

@@ -30,20 +30,6 @@ pub fn reap() -> Result<Option<(Pid, Fate)>, Errno> {
     wait(-1, libc::WNOHANG)
 }
 
-/// Waits for the end of this child.
-///
-/// # Errors
-/// `ECHILD` when it is no child of this process.
-pub fn wait_for(child: Pid) -> Result<Fate, Errno> {
-    loop {
-        match wait(child.as_raw(), 0) {
-            Ok(Some((_, fate))) => return Ok(fate),
-            Ok(None) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
 fn wait(which: libc::pid_t, options: libc::c_int) -> Result<Option<(Pid, Fate)>, Errno> {
     let mut status = 0;
     // SAFETY: the kernel writes one integer to the place given.
