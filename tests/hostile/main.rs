@@ -10,4 +10,5 @@ mod kernel_calls;
 mod mounts;
 mod process_state;
 mod reach;
+mod stops;
 mod table;

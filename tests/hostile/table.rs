@@ -241,7 +241,17 @@ const PROMISES: &[Row] = &[
         "working directory: nothing is looked up in it",
         &["a_working_directory_that_is_gone_or_closed_is_no_hindrance"],
     ),
-    ("privacy: nobody looks into a privileged process", &["a_stopped_starter_shows_its_caller_nothing"]),
+    (
+        "privacy: nobody looks into a process of the starter's, and none leaves a core",
+        &[
+            "a_stopped_starter_shows_its_caller_nothing",
+            "nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege",
+        ],
+    ),
+    (
+        "capabilities: raised around the calls that need them",
+        &["the_mounter_holds_one_capability_but_where_an_overlay_is_created"],
+    ),
     (
         "descriptors: the caller's do not come along, ours do not stay",
         &[
@@ -459,7 +469,13 @@ const PROMISES: &[Row] = &[
         ],
     ),
     ("messages: written after privilege is gone", &["a_message_that_cannot_be_written_changes_nothing"]),
-    ("memory: the session's is bounded", &["the_sessions_memory_is_bounded_for_everybody_but_root"]),
+    (
+        "memory: the session's and the starter's are bounded",
+        &[
+            "the_sessions_memory_is_bounded_for_everybody_but_root",
+            "a_starter_takes_little_memory_for_the_largest_plan",
+        ],
+    ),
     (
         "mounter: a list of calls, and no way round it",
         &[
@@ -479,6 +495,7 @@ const PROMISES: &[Row] = &[
         "other users: cannot disturb a container",
         &[
             "another_user_cannot_signal_a_starter",
+            "whoever_stops_his_starters_keeps_nobody_waiting",
             "a_loop_device_is_shared_where_the_site_says_so_and_only_by_one_user",
         ],
     ),

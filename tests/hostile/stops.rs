@@ -1,0 +1,212 @@
+//! Starters that are stopped at one system call after the other, and what can be seen and done meanwhile.
+
+use crate::interference::{Call, at_call, calls, report};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use protocol::{Dev, Mount, Writable};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+use tests::{HandMade, Output, Running, User, World, place};
+
+/// A stopped process of the starter's.
+struct Stopped {
+    running: Running,
+    pid: Pid,
+}
+
+impl Stopped {
+    /// Starts a starter that stops behind this call; nothing if it ends without coming to it.
+    fn at(world: &World, plan: &HandMade, call: &Call) -> Option<Self> {
+        let running = at_call(world, plan, Some((call, "stop"))).spawn();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            let said = fs::read_to_string(report(world)).unwrap_or_default();
+            let pid = said.lines().find_map(|line| line.strip_prefix("stopped ")?.parse().ok());
+            let pid = pid.map(Pid::from_raw);
+            if let Some(pid) = pid.filter(|pid| is_stopped(*pid)) {
+                return Some(Self { running, pid });
+            }
+            if has_ended(running.pid) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        running.finish();
+        None
+    }
+
+    /// A line of what the kernel says of it.
+    fn status(&self, name: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it is stopped");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        line.unwrap_or_else(|| panic!("there is no {name}")).to_owned()
+    }
+
+    fn go_on(self) -> Output {
+        // The process that waits outside a PID namespace stops with the one inside.
+        let group = Pid::from_raw(-self.running.pid.as_raw());
+        kill(group, Signal::SIGCONT).expect("it is stopped");
+        self.running.finish()
+    }
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+}
+
+fn has_ended(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| rest.trim().is_empty() || rest.starts_with(" Z"))
+}
+
+fn furnished(pid: bool) -> (World, HandMade) {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let mut plan = HandMade::bare(&world, &[], &image).running(&world, "echo in");
+    plan.plan.mounts = vec![Mount::Proc, Mount::Dev(Dev::Minimal { terminals: true })];
+    plan.plan.writable = Writable::Tmpfs;
+    plan.plan.namespaces.pid = pid;
+    (world, plan)
+}
+
+/// Calls to stop at: a few of each kind in each process, and of those all about the change of privilege.
+fn sample(calls: &[Call]) -> Vec<Call> {
+    const OF_A_KIND: usize = 2;
+    let mut chosen: Vec<Call> = Vec::new();
+    for call in calls {
+        let same = |other: &&Call| (other.process, &other.name) == (call.process, &call.name);
+        if chosen.iter().filter(same).count() < OF_A_KIND {
+            chosen.push(call.clone());
+        }
+    }
+    // The last calls of each process are those after it gave up its privilege.
+    for process in 0..=2 {
+        let of_process: Vec<&Call> = calls.iter().filter(|call| call.process == process).collect();
+        chosen.extend(of_process.iter().rev().take(12).map(|call| (*call).clone()));
+    }
+    chosen
+}
+
+/// Everything a user can try on a process of his own; what worked is printed.
+const PRY: &str = "cd /proc/$0 || exit 0; for f in environ maps mem auxv stack syscall io; do \
+    dd if=$f of=/dev/null bs=1 count=1 status=none && echo $f; done; ls fd | head -1; ls map_files | head -1; \
+    readlink cwd root exe; : >mem && echo written";
+
+#[test]
+fn nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege() {
+    for pid_namespace in [false, true] {
+        let (world, plan) = furnished(pid_namespace);
+        let calls = calls(&world, &plan);
+        let first = calls.iter().position(|call| call.name == "prctl").expect("dumping is switched off");
+        // Behind the exec is init, and that is the caller's.
+        for call in sample(&calls[first..]).iter().filter(|call| call.name != "execveat") {
+            let Some(stopped) = Stopped::at(&world, &plan, call) else { continue };
+            // What the kernel keeps for itself belongs to root; a process that may be looked into and leaves a core
+            // when it crashes, to its user.
+            let owner = fs::metadata(format!("/proc/{}/environ", stopped.pid)).expect("it is stopped").uid();
+            assert_eq!(owner, 0, "{call:?} can be looked into");
+            if call.index.is_multiple_of(8) {
+                let pried = world.program("/bin/sh").args(["-c", PRY, &stopped.pid.to_string()]).run();
+                assert_eq!(pried.stdout, "", "{call:?}: {pried}");
+            }
+            stopped.go_on().assert_ok().assert_stdout("in");
+        }
+    }
+}
+
+/// `CAP_SYS_ADMIN` of `linux/capability.h`.
+const SYS_ADMIN: u64 = 1 << 21;
+
+#[test]
+fn the_mounter_holds_one_capability_but_where_an_overlay_is_created() {
+    const ROUNDS: usize = 5;
+    const LOOKED_MIN: usize = 40;
+    const CREATING: [&str; 4] = ["fsconfig", "capset", "setfsuid", "read"];
+    let (world, plan) = furnished(false);
+    let calls = calls(&world, &plan);
+    let confined =
+        calls.iter().position(|call| call.process == 1 && call.name == "seccomp").expect("it is confined");
+    let (mut looked, mut raised) = (0, 0);
+    let confined = &calls[confined + 1..];
+    let sample = sample(confined);
+    let sample = sample.iter().filter(|call| call.process == 1);
+    // Memory is not asked for as often in every run, so one round may miss the only call.
+    let raising = || confined.iter().filter(|call| call.process == 1 && call.name == "capset");
+    for call in sample.chain((0..ROUNDS).flat_map(|_| raising())) {
+        let Some(stopped) = Stopped::at(&world, &plan, call) else { continue };
+        let set = |name| u64::from_str_radix(&stopped.status(name), 16).expect("a set of capabilities");
+        if set("CapEff") != SYS_ADMIN {
+            assert!(CREATING.contains(&call.name.as_str()), "{call:?}: {:x}", set("CapEff"));
+            raised += 1;
+        }
+        assert_eq!(set("CapEff") & !set("CapPrm"), 0, "{call:?}");
+        for name in ["CapInh", "CapAmb"] {
+            assert_eq!(set(name), 0, "{call:?}: {name}");
+        }
+        assert_eq!(
+            (stopped.status("NoNewPrivs"), stopped.status("Seccomp")),
+            ("1".to_owned(), "2".to_owned())
+        );
+        looked += 1;
+        stopped.go_on().assert_ok();
+        if raised > 0 && looked > LOOKED_MIN {
+            break;
+        }
+    }
+    assert!(looked > LOOKED_MIN && raised > 0, "{looked} stops, {raised} with more capabilities");
+}
+
+#[test]
+fn whoever_stops_his_starters_keeps_nobody_waiting() {
+    const STOPPED: usize = 16;
+    const AT_ONCE: Duration = Duration::from_secs(5);
+    let other = World::new();
+    let image = other.busybox_sqfs("gzip");
+    let plan = HandMade::bare(&other, &[], &image).running(&other, "echo in");
+    let all: Vec<(World, HandMade)> = (0..STOPPED).map(|_| furnished(false)).collect();
+    let calls = calls(&all[0].0, &all[0].1);
+    let step = calls.len() / STOPPED;
+    let held: Vec<Stopped> = all
+        .iter()
+        .zip(calls.iter().step_by(step))
+        .filter_map(|((world, plan), call)| Stopped::at(world, plan, call))
+        .collect();
+    assert!(held.len() > STOPPED / 2, "only {} starters were stopped", held.len());
+    let start = Instant::now();
+    plan.hand_over(&other).as_user(User::second()).cwd("/").run().assert_ok().assert_stdout("in");
+    assert!(start.elapsed() < AT_ONCE, "it took {:?}", start.elapsed());
+    for stopped in held {
+        stopped.go_on();
+    }
+}
+
+/// Bytes of memory that a starter may have had at its most.
+const MEMORY_MAX: u64 = 8 << 20;
+
+#[test]
+fn a_starter_takes_little_memory_for_the_largest_plan() {
+    let (world, mut plan) = furnished(false);
+    let room = protocol::MOUNTS_MAX - plan.plan.mounts.len();
+    for number in 0..room {
+        let destination = place(format!("/{number}/{}", "x".repeat(200)));
+        plan.plan.mounts.push(Mount::Scratch { destination, purpose: protocol::Scratch::Work });
+    }
+    let frame = protocol::frame::encode(&plan.plan).expect("it is a plan");
+    assert!(
+        frame.len() > protocol::frame::FRAME_BYTES_MAX * 3 / 4,
+        "{} bytes are no large plan",
+        frame.len()
+    );
+    let calls = calls(&world, &plan);
+    for process in [0, 1] {
+        let of_process = calls.iter().filter(|call| call.process == process && call.name != "execveat");
+        // The later, the more memory it had; the very last may not be met in every run.
+        let stopped = of_process.rev().find_map(|call| Stopped::at(&world, &plan, call)).expect("it stops");
+        let most = stopped.status("VmHWM");
+        let kibibytes: u64 = most.trim_end_matches(" kB").trim().parse().expect("a number");
+        assert!(kibibytes * 1024 <= MEMORY_MAX, "process {process} had {kibibytes} KiB");
+        stopped.go_on().assert_ok();
+    }
+}
