@@ -16,5 +16,6 @@ mod bad_images;
 mod places;
 mod images;
 mod guides;
+mod examples;
 mod confinement;
 mod site;

@@ -31,6 +31,7 @@ pub(super) struct Entry {
     interspersed: bool,
     /// What the help says before the examples; empty or ended by an empty line.
     pub(super) notes: &'static str,
+    /// Command lines without the program's name, and remarks on those that follow, which begin with `#`.
     pub(super) examples: &'static str,
     run: fn(&Invocation, &Entry, Given, Vec<OsString>) -> Result<(), Stop>,
 }
@@ -44,7 +45,15 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (2, usize::MAX),
         interspersed: false,
         notes: "",
-        examples: "  exec image.sif cat /etc/os-release\n  exec --overlay changes.img image.sif touch /new-file\n  exec --bind /data:/mnt image.sif ls /mnt",
+        examples: "\
+            # a program of the image\n\
+            exec image.sif cat /etc/passwd\n\
+            # what it writes goes into the overlay, and is there the next time\n\
+            exec --overlay changes.img image.sif touch /new-file\n\
+            # a directory of this machine, elsewhere and read-only\n\
+            exec --bind data:/mnt:ro image.sif ls /mnt\n\
+            # what would be mounted; nothing is started\n\
+            exec --dry-run --overlay changes.img image.sif true",
         run: act,
     },
     Entry {
@@ -55,7 +64,10 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: "",
-        examples: "  run image.sif\n  run --containall image.sif --an-option-of-the-program",
+        examples: "\
+            run image.sif\n\
+            # what stands behind the image is the program's\n\
+            run --containall image.sif --an-option-of-the-program",
         run: act,
     },
     Entry {
@@ -66,7 +78,10 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: "",
-        examples: "  shell image.sif\n  shell --writable-tmpfs image.sif",
+        examples: "\
+            shell image.sif\n\
+            # with changes in memory, that are gone afterwards\n\
+            shell --writable-tmpfs image.sif",
         run: act,
     },
     Entry {
@@ -88,7 +103,11 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  overlay create --size 1024 changes.img\n  overlay create --sparse --create-dir /var/cache/nginx image.sif",
+        examples: "\
+            # 1 GiB that takes disk space only as it fills\n\
+            overlay create --sparse --size 1024 changes.img\n\
+            # inside an image, with a directory that you can write to\n\
+            overlay create --create-dir /var/cache/nginx image.sif",
         run: |invocation, _, given, mut words| makers::overlay_create(invocation, &given, words.remove(0)),
     },
     Entry {
@@ -123,7 +142,11 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (2, 2),
         interspersed: true,
         notes: "",
-        examples: "  build image.sif directory/\n  build --sandbox directory/ image.sif",
+        examples: "\
+            build image.sif directory/\n\
+            # a directory to change things in, and an image of it\n\
+            build --sandbox writable/ image.sif\n\
+            build changed.sif writable/",
         run: |invocation, _, given, mut words| {
             let source = words.remove(1);
             makers::build(invocation, &given, words.remove(0), source)
@@ -137,7 +160,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  sif header image.sif",
+        examples: "sif header image.sif",
         run: |invocation, entry, given, words| {
             let done = sif::header(&given, &words);
             in_sif_group(invocation, entry, done)
@@ -179,7 +202,10 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (2, 2),
         interspersed: true,
         notes: "",
-        examples: "  sif dump 1 image.sif\n  sif dump 3 image.sif > root.squashfs",
+        examples: "\
+            sif dump 1 image.sif\n\
+            # the root file system\n\
+            sif dump 3 image.sif > root.squashfs",
         run: |invocation, entry, _, words| {
             let done = sif::dump(&words);
             in_sif_group(invocation, entry, done)
@@ -193,7 +219,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  sif new image.sif",
+        examples: "sif new new.sif",
         run: |invocation, entry, _, words| {
             let done = sif::new(&words);
             in_sif_group(invocation, entry, done)
@@ -207,7 +233,11 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (2, 2),
         interspersed: true,
         notes: "",
-        examples: "  sif add --datatype 4 --partfs 2 --parttype 4 --partarch 2 --groupid 1 image.sif overlay.img\n  sif add image.sif recipe.def --datatype 1",
+        examples: "\
+            # an overlay for amd64, beside the root file system\n\
+            sif add --datatype 4 --partfs 2 --parttype 4 --partarch 2 --groupid 1 image.sif changes.img\n\
+            # a definition file\n\
+            sif add image.sif recipe.def --datatype 1",
         run: |invocation, entry, given, words| {
             let done = sif::add(&given, &words);
             in_sif_group(invocation, entry, done)
@@ -221,7 +251,10 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (2, 2),
         interspersed: true,
         notes: "",
-        examples: "  sif del 4 image.sif",
+        examples: "\
+            # an overlay that is not wanted any more\n\
+            overlay create image.sif\n\
+            sif del 4 image.sif",
         run: |invocation, entry, given, words| {
             let done = sif::del(&given, &words);
             in_sif_group(invocation, entry, done)
@@ -235,7 +268,10 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (2, 2),
         interspersed: true,
         notes: "",
-        examples: "  sif setprim 4 image.sif",
+        examples: "\
+            # another root file system for the same image\n\
+            sif add --datatype 4 --partfs 1 --parttype 1 --partarch 2 --groupid 1 image.sif other.squashfs\n\
+            sif setprim 4 image.sif",
         run: |invocation, entry, _, words| {
             let done = sif::setprim(&words);
             in_sif_group(invocation, entry, done)
@@ -249,7 +285,10 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (0, 1),
         interspersed: true,
         notes: admin::CHECK_NOTES,
-        examples: "  config check\n  config check new.conf",
+        examples: "\
+            config check\n\
+            # before it becomes the site's\n\
+            config check new.conf",
         run: |_, _, _, words| admin::config_check(&words),
     },
     Entry {
@@ -260,7 +299,14 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 2),
         interspersed: true,
         notes: admin::GLOBAL_NOTES,
-        examples: "  config global --get 'mount home'\n  config global --set 'mount hostfs' no\n  config global --set 'bind path' /scratch,/data\n  config global --unset 'bind path' /data\n  config global --dry-run --reset 'bind path'",
+        examples: "\
+            config global --get 'mount home'\n\
+            config global --set 'mount hostfs' no\n\
+            # the values of a list\n\
+            config global --set 'bind path' /scratch,/data\n\
+            config global --unset 'bind path' /etc/localtime\n\
+            # what would change\n\
+            config global --dry-run --reset 'bind path'",
         run: |invocation, _, given, words| admin::config_global(invocation, &given, &words),
     },
     Entry {
@@ -282,7 +328,9 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: explain::NOTES,
-        examples: "  explain image.sif\n  explain --overlay changes.img --bind /data image.sif true",
+        examples: "\
+            explain image.sif\n\
+            explain --overlay changes.img --bind data:/data image.sif true",
         run: act,
     },
     Entry {

@@ -24,7 +24,7 @@ pub struct Page {
     pub about: &'static str,
     /// What there is to say beyond that; lines that begin with a space keep their form.
     pub notes: &'static str,
-    /// Command lines, as they are typed.
+    /// Command lines as they are typed, and remarks that begin with `#`.
     pub examples: Vec<String>,
     /// Its options in their order; those that this program does not have are left out.
     pub options: Vec<&'static flags::Flag>,
@@ -48,7 +48,9 @@ fn page(entry: &Entry, program: &str) -> Page {
 }
 
 fn examples(entry: &Entry, program: &str) -> Vec<String> {
-    entry.examples.lines().map(|line| format!("{program} {}", line.trim_start())).collect()
+    let typed =
+        |line: &str| if line.starts_with('#') { line.to_owned() } else { format!("{program} {line}") };
+    entry.examples.lines().map(str::trim_start).map(typed).collect()
 }
 
 /// The options that stand before the command: letter, name, what they do.
@@ -84,7 +86,7 @@ pub fn tree(program: &str) -> Command {
 
 /// A command as its help shows it.
 fn definition(entry: &Entry, program: &str) -> Command {
-    let Page { options, examples, .. } = page(entry, program);
+    let options = page(entry, program).options;
     let full = format!("{program} {}", entry.name);
     // Help stands beside the last options that have an effect.
     let topic = options.iter().map(|flag| flag.topic).rfind(|topic| *topic != flags::ACCEPTED);
@@ -98,7 +100,7 @@ fn definition(entry: &Entry, program: &str) -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(words)
-        .after_help(format!("{}Examples:\n  {}\n", entry.notes, examples.join("\n  ")));
+        .after_help(entry.notes.trim_end());
     let (effective, accepted): (Vec<_>, Vec<_>) =
         options.into_iter().partition(|flag| flag.topic != flags::ACCEPTED);
     let command = command.args(effective.into_iter().map(flags::shown));
@@ -109,7 +111,9 @@ fn definition(entry: &Entry, program: &str) -> Command {
 
 /// What `--help` prints for a command.
 pub(super) fn of_command(entry: &Entry, program: &str) -> String {
-    definition(entry, program).render_help().to_string()
+    let help = definition(entry, program).render_help().to_string();
+    // Not clap's to lay out: a line that it broke could not be pasted.
+    format!("{}\n\nExamples:\n  {}\n", help.trim_end(), examples(entry, program).join("\n  "))
 }
 
 fn line(entry: &Entry) -> String {

@@ -1,0 +1,79 @@
+//! The examples that help prints work as they are printed.
+
+use tests::World;
+
+/// The commands that the program's own help lists, but for `help` itself.
+fn commands(world: &World) -> Vec<String> {
+    let help = world.lamina(["--help"]).run().assert_ok().stdout;
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    list.map_while(|line| line.strip_prefix("  "))
+        .filter_map(|line| line.split_once("  "))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name != "help")
+        .collect()
+}
+
+fn examples(help: &str) -> Vec<&str> {
+    let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    lines.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with('#')).collect()
+}
+
+/// What the examples of a command find: what they name and do not make themselves.
+fn prepare(world: &World, command: &str) {
+    world.mkdir("data");
+    world.write("recipe.def", "Bootstrap: docker\nFrom: busybox\n");
+    world.write("new.conf", "allow setuid = yes\n");
+    std::fs::rename(world.busybox_sandbox(), world.path("directory")).expect("root may");
+    std::fs::rename(world.busybox_sqfs("gzip"), world.path("other.squashfs")).expect("root may");
+    if command != "build" {
+        std::fs::rename(world.busybox_sif(), world.path("image.sif")).expect("root may");
+    }
+    if !command.ends_with("create") {
+        std::fs::rename(world.ext3_overlay(64), world.path("changes.img")).expect("root may");
+    }
+}
+
+/// Runs a line as it would be pasted into a shell. Only root may change the site's file, and not in a test.
+fn paste(world: &World, line: &str) {
+    let line = match line.split_once(" config global ") {
+        Some((program, rest)) => format!("{program} config global --dry-run {rest}"),
+        None => line.to_owned(),
+    };
+    let path = world.installed().prefix().join("bin");
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display());
+    world.program("/bin/sh").args(["-c", &line]).env("PATH", path).run().assert_ok();
+}
+
+#[test]
+fn every_example_of_every_command_works_as_it_is_printed() {
+    let commands = commands(&World::new());
+    assert!(commands.iter().any(|name| name == "overlay create"), "{commands:?}");
+    for command in commands {
+        let world = World::new();
+        let help = world.lamina(["help"]).args(command.split(' ')).run().assert_ok().stdout;
+        let examples = examples(&help);
+        assert!(!examples.is_empty(), "{command} has no examples");
+        prepare(&world, &command);
+        for line in examples {
+            paste(&world, line);
+        }
+    }
+}
+
+#[test]
+fn help_says_the_same_however_it_is_asked_for() {
+    let world = World::new();
+    for command in commands(&world) {
+        let words = || command.split(' ');
+        let asked = world.lamina(["help"]).args(words()).run().assert_ok().stdout;
+        for flag in ["--help", "-h"] {
+            let told = world.lamina(words()).arg(flag).run().assert_ok();
+            assert_eq!(
+                (told.stdout.as_str(), told.stderr.as_str()),
+                (asked.as_str(), ""),
+                "{command} {flag}"
+            );
+        }
+        assert!(asked.contains(&format!("Usage: lamina {command}")), "{asked}");
+    }
+}
