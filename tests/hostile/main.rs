@@ -9,6 +9,7 @@ mod interference;
 mod kernel_calls;
 mod mounts;
 mod process_state;
+mod races;
 mod reach;
 mod stops;
 mod table;

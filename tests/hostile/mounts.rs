@@ -1,11 +1,9 @@
 //! What a user can put into images, folders and places, and what becomes of it when it is mounted.
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use protocol::{Bind, Content, Image, Mount, Window, Writable};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tests::{HandMade, World, place};
 
 /// Runs a program of the machine's, as root.
@@ -291,8 +289,6 @@ fn assert_empty(folder: &Path) {
     assert!(found.is_empty(), "something was made outside: {found:?}");
 }
 
-const WHERE: &str = "grep -c '/marked ' /proc/self/mountinfo; ls -d /file-*";
-
 #[test]
 fn links_on_the_way_to_a_place_lead_nowhere_outside() {
     let mut world = World::new();
@@ -334,45 +330,6 @@ fn links_on_the_way_to_a_place_lead_nowhere_outside() {
             }
         }
     }
-}
-
-#[test]
-fn exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside() {
-    const STARTS: u32 = 300;
-    const EXCHANGES_MIN: u32 = 5000;
-    let world = World::new();
-    let outside = outside(&world);
-    let sandbox = world.busybox_sandbox();
-    let marked = world.mkdir("marked");
-    world.mkdir("busybox/place/below");
-    symlink(&outside, sandbox.join("link")).expect("it is our folder");
-    let mut plan = HandMade::bare(&world, &[], &sandbox).running(&world, WHERE);
-    plan.plan.mounts.push(Mount::Proc);
-    bind(&mut plan, &marked, "/place/below");
-    bind(&mut plan, &marked, "/place");
-    let (over, exchanges) = (AtomicBool::new(false), AtomicU32::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (place, link) = (sandbox.join("place"), sandbox.join("link"));
-            while !over.load(Ordering::Relaxed) {
-                let exchanged = renameat2(AT_FDCWD, &place, AT_FDCWD, &link, RenameFlags::RENAME_EXCHANGE);
-                exchanges.fetch_add(u32::from(exchanged.is_ok()), Ordering::Relaxed);
-            }
-        });
-        let mut whole = 0;
-        for start in 0..STARTS {
-            plan.plan.writable = if start % 2 == 0 { Writable::Root } else { Writable::Nothing };
-            let output = plan.hand_over(&world).run();
-            // What was attached is in the container, or nothing is run.
-            let attached: u32 = output.stdout.lines().next().and_then(|line| line.parse().ok()).unwrap_or(0);
-            assert!(output.status == Some(255) || attached > 0, "{output}");
-            whole += u32::from(attached > 0);
-            assert_empty(&outside);
-        }
-        over.store(true, Ordering::Relaxed);
-        assert!(whole > 0, "no start came through");
-    });
-    assert!(exchanges.load(Ordering::Relaxed) >= EXCHANGES_MIN, "too few exchanges");
 }
 
 #[test]

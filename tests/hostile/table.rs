@@ -344,6 +344,7 @@ const PROMISES: &[Row] = &[
         &[
             "links_on_the_way_to_a_place_lead_nowhere_outside",
             "exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside",
+            "a_place_exchanged_with_a_link_at_any_call_leads_nowhere_outside",
         ],
     ),
     (
@@ -363,6 +364,14 @@ const PROMISES: &[Row] = &[
         &[
             "a_bind_shows_what_was_opened_and_not_what_has_its_name_now",
             "what_others_have_closed_cannot_be_opened_for_a_plan_nor_by_the_starter",
+            "exchanging_the_source_of_a_bind_shows_what_its_user_could_open",
+        ],
+    ),
+    (
+        "images: the one that was looked at is the one that is mounted",
+        &[
+            "exchanging_an_image_with_another_runs_one_of_them_whole",
+            "exchanging_an_overlay_with_another_writes_to_the_one_that_was_locked",
         ],
     ),
     (
