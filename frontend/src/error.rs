@@ -26,6 +26,13 @@ impl Failure {
         self
     }
 
+    /// Adds why, in parentheses.
+    #[must_use]
+    pub fn because(mut self, why: impl fmt::Display) -> Self {
+        self.message = format!("{} ({why})", self.message);
+        self
+    }
+
     /// Puts what was being done in front, as the incumbents chain their messages: `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {

@@ -1,17 +1,20 @@
 //! The last thing the frontend does: become the starter, with the plan, the payload and the sources in place.
 
 use crate::error::{Doing, Failure, Outcome};
+use crate::flow::Flow;
+use crate::flow::namespace::{self, Mapping, Outside};
+use crate::message::{self, shown};
 use crate::payload::{self, Payload};
 use crate::planning::{Planned, Source};
 use crate::sys::descriptors;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use protocol::{PAYLOAD_FD, PLAN_FD, SOURCE_FD_FIRST, frame};
+use protocol::{Content, PAYLOAD_FD, PLAN_FD, SOURCE_FD_FIRST, frame};
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 
 /// Where `make install PREFIX=` puts the helpers.
 const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
@@ -25,39 +28,60 @@ pub fn own_program(name: &str) -> String {
     format!("{PREFIX}/libexec/lamina/bin/{name}")
 }
 
-/// Where the starter is, fixed when the program was built.
+/// Where the setuid starter is.
 #[must_use]
-pub fn starter_path() -> String {
+pub fn setuid_starter() -> String {
     own_program("starter-suid")
 }
 
 /// Becomes the starter. Returns only when that did not work.
 ///
 /// # Errors
-/// The starter is missing or not installed as it must be, or the kernel gave no memory or descriptors.
+/// The starter is missing, the host forbids what the flow needs, or the kernel gave no memory or descriptors.
 pub fn start(planned: Planned, payload: &Payload) -> Outcome<Infallible> {
-    let starter = starter_path();
-    check_installation(&starter)?;
+    message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
     let plan = plan_pipe(&planned)?;
     let payload = sealed(&payload::encode(payload)?)?;
-    let sources: Vec<OwnedFd> = planned.sources.into_iter().map(|Source { file, .. }| file).collect();
-    place(plan, payload, sources)?;
-    let path = std::ffi::CString::new(starter.clone()).unwrap_or_default();
-    nix::unistd::execve(&path, &[c"starter-suid"], &[] as &[&std::ffi::CStr])
-        .doing(|| format!("starting {starter}"))
+    match planned.flow() {
+        Flow::Setuid => {
+            let sources = planned.sources.into_iter().map(|Source { file, .. }| file).collect();
+            place(plan, payload, sources)?;
+            become_starter(&setuid_starter())
+        }
+        Flow::UserNamespace => {
+            require_directories(&planned)?;
+            let sources = Outside::of(planned.sources)?;
+            namespace::enter(&Mapping::own(), &planned.reason)?;
+            place(plan, payload, sources.open_again()?)?;
+            namespace::keep_capabilities()?;
+            become_starter(&own_program("starter"))
+        }
+    }
 }
 
-/// The kernel would start a starter without its setuid bit too, which then could only fail.
-fn check_installation(starter: &str) -> Outcome<()> {
-    let hint =
-        "ask the administrator to repair the installation: 'make install' sets owner root and mode 4711";
-    let data = std::fs::metadata(starter).map_err(|error| {
-        Failure::new(format!("while looking for the starter {starter}: {error}")).hint(hint)
-    })?;
-    if data.permissions().mode() & 0o4000 == 0 && !nix::unistd::geteuid().is_root() {
-        return Err(Failure::new(format!("the starter {starter} has no setuid bit")).hint(hint));
+fn become_starter(starter: &str) -> Outcome<Infallible> {
+    let path = CString::new(starter).unwrap_or_default();
+    let name = CString::new(starter.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
+    nix::unistd::execve(&path, &[&name], &[] as &[&std::ffi::CStr])
+        .doing(|| format!("starting {starter}"))
+        .map_err(|failure| {
+            failure.hint("ask the administrator to repair the installation with 'make install'")
+        })
+}
+
+/// Image files need loop devices, which belong to the machine.
+fn require_directories(planned: &Planned) -> Outcome<()> {
+    let file = planned.plan.images().find(|image| image.content != Content::Directory);
+    let source = file.and_then(|image| planned.sources.get(usize::from(image.descriptor.0)));
+    match source {
+        None => Ok(()),
+        Some(source) => Err(Failure::new(format!(
+            "{} is an image file, which cannot be mounted in a user namespace ({})",
+            shown(&source.path),
+            planned.reason
+        ))
+        .hint("'build --sandbox' makes a directory of an image")),
     }
-    Ok(())
 }
 
 /// A pipe that holds the whole plan already, so nobody has to stay to write it.

@@ -25,6 +25,7 @@ pub mod cli;
 pub mod user;
 pub mod site;
 pub mod intent;
+pub mod flow;
 pub mod planning;
 pub mod payload;
 pub mod launch;

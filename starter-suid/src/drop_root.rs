@@ -6,7 +6,10 @@ use crate::sys;
 use caps::CapSet;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setresgid, setresuid};
-use rustix::thread::{CapabilitySet, capability_is_in_bounding_set, remove_capability_from_bounding_set};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, remove_capability_from_bounding_set,
+    set_capabilities,
+};
 
 /// Proof that this process has no more privilege than its caller had.
 #[must_use]
@@ -20,12 +23,14 @@ pub fn give_up(caller: &Caller) -> Result<Unprivileged, Refusal> {
         return Ok(Unprivileged(()));
     }
     empty_bounding_set()?;
-    for set in [CapSet::Ambient, CapSet::Inheritable] {
-        caps::clear(None, set).step("emptying a capability set")?;
-    }
+    caps::clear(None, CapSet::Ambient).step("emptying a capability set")?;
     sys::lock_root_out()?;
     setresgid(caller.gid, caller.gid, caller.gid).step("giving up root's group")?;
     setresuid(caller.uid, caller.uid, caller.uid).step("giving up root")?;
+    // Only a change of ids takes capabilities along, and in a user namespace they were the caller's all along.
+    let nothing = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: nothing, permitted: nothing, inheritable: nothing };
+    set_capabilities(None, sets).step("emptying the capability sets")?;
     nix::sys::prctl::set_no_new_privs().step("setting no_new_privs")?;
     prove(caller)
 }
@@ -67,6 +72,11 @@ fn has_no_capability() -> Result<bool, Refusal> {
     Ok(every_capability().all(is_out))
 }
 
+/// Whether the kernel refused an id: it may not be taken, or does not exist in this user namespace.
+fn is_refused(answer: Result<(), Errno>) -> bool {
+    matches!(answer, Err(Errno::EPERM | Errno::EINVAL))
+}
+
 fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {
     let doubt = |what: &str| Err(Refusal::new(format!("root's privilege was not given up: {what}")));
     let users = getresuid().step("reading user ids")?;
@@ -81,11 +91,11 @@ fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {
         return doubt("capabilities");
     }
     let unchanged = Uid::from_raw(u32::MAX);
-    if setresuid(unchanged, Uid::from_raw(0), unchanged) != Err(Errno::EPERM) {
+    if !is_refused(setresuid(unchanged, Uid::from_raw(0), unchanged)) {
         return doubt("root could be taken back");
     }
     let unchanged = Gid::from_raw(u32::MAX);
-    if caller.gid.as_raw() != 0 && setresgid(unchanged, Gid::from_raw(0), unchanged) != Err(Errno::EPERM) {
+    if caller.gid.as_raw() != 0 && !is_refused(setresgid(unchanged, Gid::from_raw(0), unchanged)) {
         return doubt("root's group could be taken back");
     }
     Ok(Unprivileged(()))

@@ -71,6 +71,8 @@ pub fn prepare(permit: &Permit, evidence: Evidence) -> Result<Materials, Refusal
         host_trees.push(match mount {
             Mount::Dev(Dev::Host) => host_tree(b"/dev", NOSUID, orders)?,
             Mount::Proc if !plan.namespaces.pid => host_tree(b"/proc", NOSUID_NODEV, orders)?,
+            // A new one is only for whoever has privileges over the network namespace.
+            Mount::Sys if orders.in_user_namespace => host_tree(b"/sys", NOSUID_NODEV, orders)?,
             Mount::Tmp => host_tree(b"/tmp", NOSUID_NODEV, orders)?,
             Mount::VarTmp => host_tree(b"/var/tmp", NOSUID_NODEV, orders)?,
             Mount::ResolvConf => host_tree(b"/etc/resolv.conf", NOSUID_NODEV, orders)?,
@@ -106,7 +108,10 @@ fn source_attributes(plan: &Plan) -> Vec<Option<(u64, bool)>> {
             Writable::Root => *image == plan.root,
             Writable::Overlay(upper) => image == upper,
             Writable::Nothing | Writable::Tmpfs => false,
-        };
+        } || plan
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount, Mount::Data { image: data, writable: true, .. } if data == image));
         set(image.descriptor, (NOSUID_NODEV | if written { 0 } else { READ_ONLY }, false));
     }
     for bind in plan.binds() {

@@ -13,7 +13,7 @@ use protocol::{
 };
 use rustix::fs::FileType;
 
-/// A plan that may be carried out, and how the site wants it done. Only [`judge`] makes one.
+/// A plan that may be carried out, and how the site wants it done. For what root lends, only [`judge`] makes one.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
@@ -46,6 +46,8 @@ pub struct Orders {
     pub devpts: bool,
     /// Host sources of the plan's site binds, in the order of their appearance.
     pub site_binds: Vec<Vec<u8>>,
+    /// The mounts are made in a user namespace, where the kernel allows less.
+    pub in_user_namespace: bool,
 }
 
 /// The lists of `limit container …`, names already turned into numbers.
@@ -102,9 +104,30 @@ pub fn judge(
     }
     let site_binds = court.mounts(&plan)?;
     court.account_files(&plan)?;
-    let orders = Orders {
+    let session_bytes = (!caller.is_root()).then(|| session_bytes(site));
+    let orders = orders(site, session_bytes, site_binds);
+    let description = describe(&plan, facts);
+    Ok(Permit { plan, orders, description })
+}
+
+/// Permits what the caller makes with privileges of his own, in his own user namespace: the site's file says how a
+/// container looks, and forbids nothing.
+pub fn permit_own(site: &Settings, plan: Plan, facts: &[&Facts]) -> Result<Permit, Refusal> {
+    let destinations = plan.mounts.iter().filter_map(|mount| match mount {
+        Mount::SiteBind(destination) => Some(destination),
+        _ => None,
+    });
+    let site_binds =
+        destinations.map(|destination| site_bind(site, destination)).collect::<Result<_, _>>()?;
+    let orders = Orders { in_user_namespace: true, ..orders(site, Some(session_bytes(site)), site_binds) };
+    let description = describe(&plan, facts);
+    Ok(Permit { plan, orders, description })
+}
+
+fn orders(site: &Settings, session_bytes: Option<u64>, site_binds: Vec<Vec<u8>>) -> Orders {
+    Orders {
         slave: site.mount_slave.value,
-        session_bytes: (!caller.is_root()).then(|| session_bytes(site)),
+        session_bytes,
         ramfs: site.memory_fs_type.value == MemoryFsType::Ramfs,
         loop_devices_max: site.max_loop_devices.value,
         loop_devices_shared: site.shared_loop_devices.value,
@@ -112,9 +135,8 @@ pub fn judge(
         mount_points: site.mount_points(),
         devpts: site.mount_devpts.value,
         site_binds,
-    };
-    let description = describe(&plan, facts);
-    Ok(Permit { plan, orders, description })
+        in_user_namespace: false,
+    }
 }
 
 /// What an image is for, which decides what must be true of its descriptor.
@@ -351,7 +373,7 @@ impl Court<'_> {
                         "resolv.conf is not mounted here",
                     )?;
                 }
-                Mount::SiteBind(destination) => site_binds.push(self.site_bind(destination)?),
+                Mount::SiteBind(destination) => site_binds.push(site_bind(site, destination)?),
                 Mount::Home(bind) => self.home(bind)?,
                 Mount::Hostfs(bind) => self.hostfs(bind)?,
                 Mount::User(_) | Mount::Data { .. } => self.user_bind()?,
@@ -370,17 +392,6 @@ impl Court<'_> {
             }
             (MountDev::No, _) => Err(Refusal::by_site("/dev is not mounted here", "mount dev", setting.line)),
         }
-    }
-
-    fn site_bind(&self, destination: &ContainerPath) -> Result<Vec<u8>, Refusal> {
-        let lines = self.site.bind_path.iter().map(|entry| config::bind_path_parts(&entry.value));
-        lines
-            .into_iter()
-            .find(|(_, there)| there.as_bytes() == destination.as_bytes())
-            .map(|(source, _)| source.as_bytes().to_vec())
-            .ok_or_else(|| {
-                Refusal::new(format!("no 'bind path' line of the site has the destination {destination}"))
-            })
     }
 
     /// Without user bind control, a home is only what belongs to the caller, at its own path.
@@ -445,6 +456,18 @@ impl Court<'_> {
         let facts = self.facts.get(usize::from(descriptor.0)).copied();
         facts.ok_or_else(|| Refusal::new("the plan names a descriptor that does not exist"))
     }
+}
+
+/// The host's side of the `bind path` line with this destination.
+fn site_bind(site: &Settings, destination: &ContainerPath) -> Result<Vec<u8>, Refusal> {
+    let lines = site.bind_path.iter().map(|entry| config::bind_path_parts(&entry.value));
+    lines
+        .into_iter()
+        .find(|(_, there)| there.as_bytes() == destination.as_bytes())
+        .map(|(source, _)| source.as_bytes().to_vec())
+        .ok_or_else(|| {
+            Refusal::new(format!("no 'bind path' line of the site has the destination {destination}"))
+        })
 }
 
 fn require(setting: &Setting<bool>, directive: &str, text: &str) -> Result<(), Refusal> {

@@ -31,17 +31,16 @@ pub fn lift_deadline() {
     alarm::cancel();
 }
 
-/// Refuses to work in a user namespace that somebody made: root there is not root here.
-pub fn require_initial_user_namespace() -> Result<(), Refusal> {
+/// Whether this is the user namespace that the machine started with. A `/proc` that is not the kernel's does not tell.
+pub fn in_initial_user_namespace() -> Result<bool, Refusal> {
     let proc =
         rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, RMode::empty())
             .step("opening /proc")?;
     let kind = rustix::fs::fstatfs(&proc).step("looking at /proc")?.f_type;
-    let inode = rustix::fs::statat(&proc, "self/ns/user", rustix::fs::AtFlags::empty())
-        .step("looking at the user namespace")?
-        .st_ino;
-    if kind != rustix::fs::PROC_SUPER_MAGIC || inode != INITIAL_USER_NAMESPACE {
-        return Err(Refusal::new("the setuid starter does not work inside a user namespace"));
+    if kind != rustix::fs::PROC_SUPER_MAGIC {
+        return Err(Refusal::new("/proc is not the kernel's, so the user namespace cannot be told"));
     }
-    Ok(())
+    let namespace = rustix::fs::statat(&proc, "self/ns/user", rustix::fs::AtFlags::empty())
+        .step("looking at the user namespace")?;
+    Ok(namespace.st_ino == INITIAL_USER_NAMESPACE)
 }

@@ -37,8 +37,18 @@ fn load_from(path: &str) -> Result<Settings, Refusal> {
         let target = rustix::fs::stat(folder).step(looking())?;
         require_roots_folder(&shown, &itself, &target)?;
     }
-    let text = read_trusted(path)?;
-    Settings::parse(&text)
+    parse(path, &read_trusted(path)?)
+}
+
+/// Reads the configuration with the caller's own right, whoever could have written it: it shapes a container that
+/// the caller could make without it.
+pub fn load_untrusted() -> Result<Settings, Refusal> {
+    let path = path();
+    parse(&path, &read(&path, open(&path)?)?)
+}
+
+fn parse(path: &str, text: &[u8]) -> Result<Settings, Refusal> {
+    Settings::parse(text)
         .map_err(|error| Refusal::new(format!("couldn't parse configuration file {path}: {error}")))
 }
 
@@ -95,14 +105,21 @@ fn numeric_ids<'a>(
 }
 
 fn read_trusted(path: &str) -> Result<Vec<u8>, Refusal> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file: OwnedFd =
-        rustix::fs::openat(CWD, path, flags, Mode::empty()).step(format!("opening {path}"))?;
+    let file = open(path)?;
     let stat = rustix::fs::fstat(&file).step(format!("looking at {path}"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
         return Err(Refusal::new(format!("{path} must be a regular file with a single link")));
     }
     require_roots_own(path, &stat)?;
+    read(path, file)
+}
+
+fn open(path: &str) -> Result<OwnedFd, Refusal> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).step(format!("opening {path}"))
+}
+
+fn read(path: &str, file: OwnedFd) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     let read = std::fs::File::from(file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     match read {

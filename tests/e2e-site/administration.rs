@@ -140,7 +140,6 @@ fn explain_names_the_line_that_the_starter_obeys() {
         ("\nlimit container owners = root\n", "(line 2)"),
         ("allow container squashfs = no\n", "(line 1)"),
         ("\n\nallow kernel squashfs = no\n", "(line 3)"),
-        ("allow setuid = no\n", "(line 1)"),
         ("limit container paths = /usr\n", "(line 1)"),
     ] {
         world.conf(text);

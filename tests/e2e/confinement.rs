@@ -102,5 +102,5 @@ fn the_starter_alone_refuses() {
     let world = World::new();
     world.program(world.installed().starter_suid()).run().assert_fatal("");
     let unprivileged = world.installed().prefix().join("libexec/lamina/bin/starter");
-    world.program(unprivileged).run().assert_fatal("does not run with root's privilege");
+    world.program(unprivileged).run().assert_fatal("this starter works only inside a user namespace");
 }

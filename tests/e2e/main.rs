@@ -19,3 +19,4 @@ mod guides;
 mod examples;
 mod confinement;
 mod site;
+mod user_namespaces;

@@ -178,7 +178,7 @@ fn policy_asks_nobody() {
 
 #[test]
 fn the_starters_reading_order_names_every_module() {
-    let main = code("starter-suid/src/main.rs");
+    let main = code("starter-suid/src/lib.rs");
     let readme = text("starter-suid/README.md");
     for module in main.iter().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
         assert!(

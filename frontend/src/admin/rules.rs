@@ -2,6 +2,7 @@
 //! itself decides anew; what is said here has no power.
 
 use super::account_files::{GROUPS, USERS};
+use crate::flow::Flow;
 use config::{MountDev, MountPoints, Setting, Settings};
 use protocol::{AccountFile, Content, Dev, Mount, Namespaces, Scratch, Writable};
 use std::fmt;
@@ -52,6 +53,8 @@ pub struct Rules<'a> {
     pub site: &'a Settings,
     /// Whether root asks: most limits do not bind root.
     pub root: bool,
+    /// The way a container is started: in a user namespace nobody lends anything, so nothing is forbidden.
+    pub flow: Flow,
 }
 
 fn one<T>(site: &Settings, directive: &'static str, setting: &Setting<T>, allows: bool) -> Rule {
@@ -66,7 +69,7 @@ impl Rules<'_> {
     /// Whether there may be a container at all.
     #[must_use]
     pub fn of_starting(&self) -> Vec<Rule> {
-        if self.root {
+        if self.root || self.flow == Flow::UserNamespace {
             return Vec::new();
         }
         vec![self.switch("allow setuid", &self.site.allow_setuid)]
@@ -76,6 +79,9 @@ impl Rules<'_> {
     #[must_use]
     pub fn of_image(&self, content: Content, facts: &ImageFacts) -> Vec<Rule> {
         let site = self.site;
+        if self.flow == Flow::UserNamespace {
+            return Vec::new();
+        }
         let (bare, kernel) = match content {
             Content::Directory => (self.switch("allow container dir", &site.allow_container_dir), None),
             Content::Squashfs(_) => (
@@ -159,7 +165,8 @@ impl Rules<'_> {
 
     fn memory(&self) -> Option<Rule> {
         let size = &self.site.sessiondir_max_size;
-        (!self.root).then(|| one(self.site, "sessiondir max size", size, true))
+        (!self.root || self.flow == Flow::UserNamespace)
+            .then(|| one(self.site, "sessiondir max size", size, true))
     }
 
     /// Whether this may be mounted.
@@ -286,7 +293,7 @@ mod tests {
 
     fn said(text: &str, root: bool, ask: impl FnOnce(Rules) -> Vec<Rule>) -> Vec<String> {
         let site = Settings::parse(text.as_bytes()).unwrap();
-        let rules = ask(Rules { site: &site, root });
+        let rules = ask(Rules { site: &site, root, flow: Flow::Setuid });
         rules.iter().map(Rule::to_string).collect()
     }
 
@@ -345,7 +352,7 @@ mod tests {
             ("enable overlay = no\nenable underlay = no", "not made"),
         ] {
             let site = Settings::parse(text.as_bytes()).unwrap();
-            let rules = Rules { site: &site, root: false };
+            let rules = Rules { site: &site, root: false, flow: Flow::Setuid };
             assert_eq!(rules.of_mount_points().0, wanted, "{text}");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::answer;
 use crate::error::{Doing, Outcome};
+use crate::flow::Flow;
 use crate::intent::DryRun;
 use crate::message::shown;
 use crate::planning::Planned;
@@ -17,7 +18,12 @@ pub(super) fn print(planned: &Planned, form: DryRun) -> Outcome<()> {
         DryRun::Text => in_words(planned),
         DryRun::Json => {
             let sources: Vec<String> = planned.sources.iter().map(|source| shown(&source.path)).collect();
-            let whole = serde_json::json!({ "plan": planned.plan, "sources": sources });
+            let whole = serde_json::json!({
+                "plan": planned.plan,
+                "sources": sources,
+                "flow": planned.flow().name(),
+                "reason": planned.reason.to_string(),
+            });
             let mut text =
                 serde_json::to_string_pretty(&whole).doing(|| "writing the plan as JSON".into())?;
             text.push('\n');
@@ -33,6 +39,7 @@ fn in_words(planned: &Planned) -> String {
     let mut line = |label: &str, what: String| {
         let _ = writeln!(text, "{label:<12} {what}");
     };
+    line("started", way(planned));
     line("root", image(planned, &plan.root));
     for layer in &plan.layers {
         line("overlay", format!("{}, read-only", image(planned, layer)));
@@ -50,6 +57,11 @@ fn in_words(planned: &Planned) -> String {
         line("hostname", hostname.as_str().into());
     }
     text
+}
+
+/// The way the container is started, and why.
+pub(super) fn way(planned: &Planned) -> String {
+    format!("through {}: {}", planned.flow(), planned.reason)
 }
 
 /// Where writes go, in words.
@@ -101,6 +113,7 @@ pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
         Mount::Dev(Dev::Minimal { terminals: false }) => fixed("/dev", "a minimal one without terminals"),
         Mount::Proc if planned.plan.namespaces.pid => fixed("/proc", "a new one"),
         Mount::Proc => fixed("/proc", "the host's"),
+        Mount::Sys if planned.flow() == Flow::UserNamespace => fixed("/sys", "the host's"),
         Mount::Sys => fixed("/sys", "a new one"),
         Mount::Tmp => fixed("/tmp", "the host's"),
         Mount::VarTmp => fixed("/var/tmp", "the host's"),

@@ -41,7 +41,7 @@ pub(super) fn print(
     site: &Settings,
     caller: &Caller,
 ) -> Result<(), Stop> {
-    let rules = Rules { site, root: caller.is_root() };
+    let rules = Rules { site, root: caller.is_root(), flow: planned.flow() };
     let parts = parts(planned, intent, rules)?;
     let mut text = String::new();
     for part in &parts {
@@ -76,6 +76,7 @@ fn parts(planned: &Planned, intent: &Intent, rules: Rules) -> Outcome<Vec<Part>>
         Ok(facts.map_or_else(Vec::new, |facts| rules.of_image(image.content, &facts)))
     };
     let mut parts = vec![part("container", shown(&planned.image), rules.of_starting())];
+    parts.push(part("started", dry_run::way(planned), Vec::new()));
     parts.push(part("root", dry_run::image(planned, &plan.root), image(&plan.root)?));
     for layer in &plan.layers {
         let what = format!("{}, read-only", dry_run::image(planned, layer));

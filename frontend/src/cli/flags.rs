@@ -119,7 +119,8 @@ impl Flag {
     }
 }
 
-const USER_NAMESPACES: &str = "containers without the setuid starter are not part of this version";
+const FAKEROOT: &str =
+    "being root in a container is not part of this version; --userns starts one as yourself";
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
 const NETWORK: &str = "the container uses the host's network";
 const PRIVILEGES: &str = "this version gives no capabilities to containers and takes none from root";
@@ -140,7 +141,7 @@ use Kind::{Each, List, Switch, Text};
 
 /// Flags of `run`, `exec`, `shell` and `test`. [`SHELL_ONLY`] has one more.
 pub const ACTION: &[Flag] = &[
-    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or (root) a directory").takes("PATH[:ro]", Paths).under(IMAGE).short('o'),
+    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or a directory").takes("PATH[:ro]", Paths).under(IMAGE).short('o'),
     flag("writable", Switch, &["WRITABLE"], "Write into the image itself: a sandbox, an ext3 image, or the overlay inside a SIF").under(IMAGE).short('w'),
     flag("writable-tmpfs", Switch, &["WRITABLE_TMPFS"], "Let the container write into memory; the changes are gone when it ends").under(IMAGE),
     flag("bind", List, &["BIND", "BINDPATH"], "Show a file or directory of the host in the container, there or at DEST; rw is the default, ro makes it read-only").takes("SRC[:DEST[:ro]]", Paths).under(FILES).short('B').adding(),
@@ -163,6 +164,7 @@ pub const ACTION: &[Flag] = &[
     flag("pid", Switch, &["PID", "UNSHARE_PID"], "Own process ids").under(ISOLATION).short('p'),
     flag("no-pid", Switch, &["NO_PID"], "No own process ids although another flag implies them").under(ISOLATION),
     flag("ipc", Switch, &["IPC", "UNSHARE_IPC"], "Own System V IPC and message queues").under(ISOLATION).short('i'),
+    flag("userns", Switch, &["USERNS", "UNSHARE_USERNS"], "Start in a user namespace, without the setuid starter").under(ISOLATION).short('u'),
     flag("uts", Switch, &["UTS", "UNSHARE_UTS"], "Own host name").under(ISOLATION),
     flag("hostname", Text, &["HOSTNAME"], "Host name in the container; implies --uts").takes("NAME", Nothing).under(ISOLATION),
     flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs").under(ISOLATION),
@@ -174,8 +176,7 @@ pub const ACTION: &[Flag] = &[
     accepted("no-tmp-sandbox", Switch, &["NO_TMP_SANDBOX"], "Images are never extracted"),
     accepted("no-nv", Switch, &["NV_OFF", "NO_NV"], "GPU set-up is never implied"),
     accepted("no-rocm", Switch, &["ROCM_OFF", "NO_ROCM"], "GPU set-up is never implied"),
-    absent("fakeroot", Switch, &["FAKEROOT"], USER_NAMESPACES).short('f'),
-    absent("userns", Switch, &["USERNS", "UNSHARE_USERNS"], USER_NAMESPACES).short('u'),
+    absent("fakeroot", Switch, &["FAKEROOT"], FAKEROOT).short('f'),
     absent("oci", Switch, &["OCI"], OCI),
     absent("no-compat", Switch, &["NO_COMPAT"], OCI),
     absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
@@ -218,11 +219,11 @@ pub const ACTION: &[Flag] = &[
     absent("containlibs", List, &["CONTAINLIBS"], "bind the libraries to /.singularity.d/libs with --bind"),
     absent("app", Text, &["APP", "APPNAME"], "run the app's script under /scif/apps/NAME/scif with exec"),
     absent("sharens", Switch, &["SHARENS"], "start each process in a container of its own"),
-    absent("no-setgroups", Switch, &["NO_SETGROUPS"], USER_NAMESPACES),
-    absent("ignore-subuid", Switch, &["IGNORE_SUBUID"], USER_NAMESPACES),
-    absent("ignore-fakeroot-command", Switch, &["IGNORE_FAKEROOT_COMMAND"], USER_NAMESPACES),
-    absent("ignore-userns", Switch, &["IGNORE_USERNS"], USER_NAMESPACES),
-    absent("proot", Text, &["PROOT"], USER_NAMESPACES),
+    absent("no-setgroups", Switch, &["NO_SETGROUPS"], FAKEROOT),
+    absent("ignore-subuid", Switch, &["IGNORE_SUBUID"], FAKEROOT),
+    absent("ignore-fakeroot-command", Switch, &["IGNORE_FAKEROOT_COMMAND"], FAKEROOT),
+    absent("ignore-userns", Switch, &["IGNORE_USERNS"], FAKEROOT),
+    absent("proot", Text, &["PROOT"], FAKEROOT),
     absent("passphrase", Switch, &[], ENCRYPTION),
     absent("pem-path", Text, &[], ENCRYPTION),
     absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),

@@ -47,6 +47,8 @@ pub struct Intent {
     pub scratch: Vec<ContainerPath>,
     /// `--cwd`
     pub cwd: Option<Text>,
+    /// `--userns`
+    pub userns: bool,
     /// `--pid`
     pub pid: bool,
     /// `--ipc`
@@ -172,6 +174,7 @@ impl Intent {
                 .map(|path| container_path(path, "--scratch"))
                 .collect::<Outcome<_>>()?,
             cwd: given.last("cwd").map(|path| path.as_bytes().to_vec()),
+            userns: given.is_on("userns"),
             pid: given.is_on("pid") && !given.is_on("no-pid"),
             ipc: given.is_on("ipc"),
             uts: given.is_on("uts") || hostname.is_some(),

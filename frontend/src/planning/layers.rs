@@ -10,7 +10,6 @@ use crate::intent::{Intent, OverlayRequest};
 use crate::lock;
 use crate::message::{self, shown};
 use crate::sif::Arch;
-use crate::user::Caller;
 use config::{EnableOverlay, Settings};
 use protocol::{Content, Writable};
 use std::path::{Path, PathBuf};
@@ -31,17 +30,12 @@ pub(super) struct Stack {
 ///
 /// # Errors
 /// Which of it cannot be used, and why.
-pub(super) fn stack(
-    intent: &Intent,
-    site: &Settings,
-    caller: &Caller,
-    sources: &mut Sources,
-) -> Outcome<Stack> {
+pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> Outcome<Stack> {
     let access = if intent.writable { Access::ReadWrite } else { Access::ReadOnly };
     let image = image::open(&intent.image, access)?;
     let content = root_content(&image, intent)?;
-    let root = protocol::Image { descriptor: sources.add_image(&image, caller)?, content };
-    let mut builder = Builder { intent, site, caller, sources, layers: Vec::new(), upper: None };
+    let root = protocol::Image { descriptor: sources.add_image(&image)?, content };
+    let mut builder = Builder { intent, site, sources, layers: Vec::new(), upper: None };
     let mut writable = Writable::Nothing;
     match &image.format {
         Format::Sif(sif) => {
@@ -177,7 +171,6 @@ fn by_site(text: String, line: Option<u32>) -> Failure {
 struct Builder<'a> {
     intent: &'a Intent,
     site: &'a Settings,
-    caller: &'a Caller,
     sources: &'a mut Sources,
     layers: Vec<protocol::Image>,
     upper: Option<(protocol::Image, PathBuf)>,
@@ -257,13 +250,6 @@ impl Builder<'_> {
     }
 
     fn directory(&mut self, image: &Image, write: bool) -> Outcome<()> {
-        if !self.caller.is_root() {
-            return Err(Failure::new("only root user can use sandbox as overlay in setuid mode").hint(format!(
-                "use an overlay image instead: '{} overlay create FILE' makes one; where users may make user \
-                 namespaces, a directory works with --userns or --fakeroot of a program that has them",
-                self.intent.program
-            )));
-        }
         self.require_writable(image, write)?;
         let role = if write { Role::Upper } else { Role::Lower };
         unfit::check(&image.file, &image.path, role)?;
@@ -281,7 +267,7 @@ impl Builder<'_> {
     }
 
     fn layer(&mut self, image: &Image, content: Content) -> Outcome<()> {
-        let descriptor = self.sources.add_image(image, self.caller)?;
+        let descriptor = self.sources.add_image(image)?;
         self.layers.push(protocol::Image { descriptor, content });
         Ok(())
     }
@@ -295,7 +281,7 @@ impl Builder<'_> {
                 shown(&image.path)
             )));
         }
-        let descriptor = self.sources.add_image(image, self.caller)?;
+        let descriptor = self.sources.add_image(image)?;
         self.upper = Some((protocol::Image { descriptor, content }, image.path.clone()));
         Ok(())
     }

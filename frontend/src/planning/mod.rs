@@ -10,13 +10,14 @@ mod hand_over;
 pub use hand_over::payload;
 
 use crate::error::{Failure, Outcome};
+use crate::flow::{self, Facts, Flow, Reason};
 use crate::image::Image;
 use crate::intent::Intent;
 use crate::message;
 use crate::user::Caller;
 use config::Settings;
 use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// A container that is ready to be asked for.
@@ -30,6 +31,16 @@ pub struct Planned {
     pub image: PathBuf,
     /// The home directory in the container.
     pub home: Vec<u8>,
+    /// Why it is started in the way it is.
+    pub reason: Reason,
+}
+
+impl Planned {
+    /// The way it is started.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        self.reason.flow()
+    }
 }
 
 /// One open source.
@@ -42,20 +53,29 @@ pub struct Source {
 }
 
 /// Sources in the order of their numbers.
-#[derive(Debug, Default)]
-struct Sources(Vec<Source>);
+#[derive(Debug)]
+struct Sources {
+    all: Vec<Source>,
+    /// Root will look at them, as far as is known before everything is planned.
+    for_root: bool,
+}
 
 impl Sources {
     fn add(&mut self, file: OwnedFd, path: &Path) -> Outcome<Descriptor> {
         let number =
-            u16::try_from(self.0.len()).map_err(|_| Failure::new("more sources than a plan can name"))?;
-        self.0.push(Source { file, path: path.to_owned() });
+            u16::try_from(self.all.len()).map_err(|_| Failure::new("more sources than a plan can name"))?;
+        self.all.push(Source { file, path: path.to_owned() });
         Ok(Descriptor(number))
     }
 
+    /// Refuses what the starter could not look at.
+    fn require_open(&self, file: impl AsFd, path: &Path) -> Outcome<()> {
+        if self.for_root { private_mount::check(file, path) } else { Ok(()) }
+    }
+
     /// The same open file under a number of its own: locks on it stay one.
-    fn add_image(&mut self, image: &Image, caller: &Caller) -> Outcome<Descriptor> {
-        private_mount::check(&image.file, &image.path, caller)?;
+    fn add_image(&mut self, image: &Image) -> Outcome<Descriptor> {
+        self.require_open(&image.file, &image.path)?;
         let file = image
             .file
             .try_clone()
@@ -69,8 +89,10 @@ impl Sources {
 /// # Errors
 /// Why there cannot be such a container.
 pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planned> {
-    let mut sources = Sources::default();
-    let stack = layers::stack(intent, site, caller, &mut sources)?;
+    let facts = Facts::gather(intent, site, caller);
+    let for_root = flow::choose(&facts).flow() == Flow::Setuid && !caller.is_root();
+    let mut sources = Sources { all: Vec::new(), for_root };
+    let stack = layers::stack(intent, site, &mut sources)?;
     let mut namespaces = Namespaces { pid: intent.pid, ipc: intent.ipc, uts: intent.uts };
     for (wanted, allowed, name) in [
         (&mut namespaces.pid, &site.allow_pid_ns, "pid"),
@@ -98,7 +120,8 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
             .hint(format!("at most {} overlays and {} mounts", protocol::LAYERS_MAX, protocol::MOUNTS_MAX)),
         other => Failure::new(format!("the plan contradicts itself: {other:?}")),
     })?;
-    Ok(Planned { plan, sources: sources.0, image: stack.image, home: inside.home })
+    let reason = flow::choose(&facts.with_plan(&plan));
+    Ok(Planned { plan, sources: sources.all, image: stack.image, home: inside.home, reason })
 }
 
 /// Root that writes into the image itself sees the image's own accounts.

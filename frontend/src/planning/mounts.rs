@@ -1,6 +1,6 @@
 //! What is mounted inside the container besides its root, in the order it is mounted.
 
-use super::{Sources, private_mount};
+use super::Sources;
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Access, EmbeddedContent, Format, Image};
 use crate::intent::{BindRequest, HomeRequest, InImage, Intent, container_path};
@@ -308,7 +308,7 @@ impl Chooser<'_> {
             Mount::VarTmp => path.starts_with("/var/tmp"),
             Mount::Home(bind) | Mount::Hostfs(bind) => {
                 let place = Path::new(OsStr::from_bytes(bind.destination.as_bytes()));
-                let source = self.sources.0.get(usize::from(bind.descriptor.0));
+                let source = self.sources.all.get(usize::from(bind.descriptor.0));
                 path.starts_with(place) && source.is_some_and(|source| source.path == place)
             }
             _ => false,
@@ -347,7 +347,7 @@ impl Chooser<'_> {
             let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
             lock::take(&image.file, &image.path, window, access)?;
         }
-        let descriptor = self.sources.add_image(&image, self.caller)?;
+        let descriptor = self.sources.add_image(&image)?;
         Ok(Mount::Data {
             image: protocol::Image { descriptor, content },
             within: part.path.clone(),
@@ -386,7 +386,7 @@ impl Chooser<'_> {
             nix::errno::Errno::ENOENT => Failure::new(format!("mount source {} doesn't exist", shown(path))),
             errno => Failure::new(format!("while opening mount source {}: {}", shown(path), errno.desc())),
         })?;
-        private_mount::check(&opened, path, self.caller)?;
+        self.sources.require_open(&opened, path)?;
         Ok(opened)
     }
 }

@@ -4,26 +4,25 @@
 
 use crate::error::{Failure, Outcome};
 use crate::message::shown;
-use crate::user::Caller;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, fstatfs};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-/// Refuses what the starter could not look at.
+/// Refuses what a setuid starter could not look at.
 ///
 /// # Errors
 /// `file` is on such a file system. `path` is for the message.
-pub(super) fn check(file: impl AsFd, path: &Path, caller: &Caller) -> Outcome<()> {
+pub(super) fn check(file: impl AsFd, path: &Path) -> Outcome<()> {
     let is_fuse = fstatfs(&file).is_ok_and(|data| data.filesystem_type() == FUSE_SUPER_MAGIC);
-    if caller.is_root() || !is_fuse || is_open_to_others(file.as_fd().as_raw_fd()) {
+    if !is_fuse || is_open_to_others(file.as_fd().as_raw_fd()) {
         return Ok(());
     }
     Err(Failure::new(format!(
         "{} is on a FUSE file system that is closed to everybody but the user who mounted it",
         shown(path)
     ))
-    .hint("mount it with '-o allow_other' (user_allow_other in /etc/fuse.conf permits that), or use a copy elsewhere"))
+    .hint("mount it with '-o allow_other' (user_allow_other in /etc/fuse.conf permits that), use a copy elsewhere, or try --userns"))
 }
 
 /// Whether the kernel lets other users in. Where it does not tell, the starter will.

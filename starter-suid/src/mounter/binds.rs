@@ -178,7 +178,11 @@ impl<'a> House<'a> {
         attach(&shm, &open("shm")?).step(doing)?;
         if terminals && self.permit.orders.devpts {
             make_directory(&dev, "pts", 0o755)?;
-            let options = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", TTY_GROUP)];
+            let mut options = vec![("ptmxmode", "0666"), ("mode", "0620")];
+            // In a user namespace the group may have no number.
+            if !self.permit.orders.in_user_namespace {
+                options.push(("gid", TTY_GROUP));
+            }
             let pts = kernel_fs::fresh("devpts", &options, NOSUID)?;
             attach(&pts, &open("pts")?).step(doing)?;
             rustix::fs::symlinkat("pts/ptmx", &dev, "ptmx").step(doing)?;

@@ -14,7 +14,7 @@ use crate::sys::{self, MountAttributes};
 use config::MountPoints;
 use nix::errno::Errno;
 use protocol::{ContainerPath, Content, Writable};
-use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsconfig_set_string, fsopen};
+use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsopen};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Assembles the root and attaches it in the session. Mount points that the layers lack are made in a layer of their
@@ -146,7 +146,8 @@ impl Overlay<'_> {
     fn context(&self) -> Result<OwnedFd, Refusal> {
         let plan = &self.permit.plan;
         let closed = !plan.images().any(|image| image.content == Content::Directory);
-        let redirect = if closed || self.caller.is_root() { "follow" } else { "nofollow" };
+        let own = self.permit.orders.in_user_namespace;
+        let redirect = if !own && (closed || self.caller.is_root()) { "follow" } else { "nofollow" };
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| match error {
             rustix::io::Errno::NODEV => {
                 Refusal::new("overlay images requires overlay kernel support: your kernel doesn't support it")
@@ -162,6 +163,10 @@ impl Overlay<'_> {
         ];
         for (key, value) in options {
             fsconfig_set_string(&context, key, value).step(format!("choosing {key} of the overlay"))?;
+        }
+        if own {
+            // Marks in `trusted.overlay.*` are for the machine's own root.
+            fsconfig_set_flag(&context, "userxattr").step("choosing userxattr of the overlay")?;
         }
         Ok(context)
     }

@@ -35,22 +35,22 @@ pub fn as_caller<T>(
     capabilities: CapabilitySet,
     act: impl FnOnce() -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    become_owner(caller.uid)?;
+    let before = become_owner(caller.uid)?;
     raise(capabilities)?;
     let result = act();
     raise(ALWAYS)?;
-    become_owner(Uid::from_raw(0))?;
+    become_owner(before)?;
     result
 }
 
-/// The call has no error to give: it answers with the id before. A second one, with no id at all, says what became of
-/// the first.
-fn become_owner(uid: Uid) -> Result<(), Refusal> {
-    setfsuid(uid);
+/// Returns the id before. The call has no error to give: it answers with that id in any case. A second one, with no id
+/// at all, says what became of the first.
+fn become_owner(uid: Uid) -> Result<Uid, Refusal> {
+    let before = setfsuid(uid);
     if setfsuid(Uid::from_raw(u32::MAX)) != uid {
         return Err(Refusal::new("the file system user id could not be changed"));
     }
-    Ok(())
+    Ok(before)
 }
 
 /// Makes these capabilities effective. [`OVERLAY`] is all that may ever be raised: it is what stays permitted.

@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Owner, mode and surroundings of the starter; the site's file; the log.
 pub(super) fn checks(unreadable: Option<&Failure>) -> Vec<Check> {
-    let starter = launch::starter_path();
+    let starter = launch::setuid_starter();
     let starter = Path::new(&starter);
     let mut checks = vec![starter_file(starter)];
     checks.extend(statvfs(starter).ok().map(|found| setuid_mount(found.flags())));

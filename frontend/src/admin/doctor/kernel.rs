@@ -2,6 +2,7 @@
 
 use super::{Check, kernel_config};
 use crate::confined::helper::Programs;
+use crate::flow::host::{self, Setting};
 use crate::message::shown;
 use crate::sys::probe::{self, MountCall};
 use config::Settings;
@@ -37,7 +38,7 @@ pub(super) fn checks(site: &Settings, programs: &Programs) -> Vec<Check> {
     checks.push(seccomp());
     checks.push(landlock(probe::landlock_abi()));
     checks.push(security_modules());
-    checks.push(user_namespaces(|name| fs::read_to_string(Path::new("/proc/sys").join(name)).ok()));
+    checks.push(user_namespaces(host::sysctl));
     checks
 }
 
@@ -160,26 +161,18 @@ fn security_modules() -> Check {
     }
 }
 
-/// Whether the sysctls let users make user namespaces. `sysctl` reads one, by its path.
+/// Whether the host lets users make user namespaces. `sysctl` reads a setting, by its path.
 fn user_namespaces(sysctl: impl Fn(&str) -> Option<String>) -> Check {
-    let is = |name: &str, value: &str| sysctl(name).is_some_and(|found| found.trim() == value);
-    let forbidding = [
-        ("user/max_user_namespaces", "0", "user.max_user_namespaces = 0"),
-        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone = 0"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "kernel.apparmor_restrict_unprivileged_userns = 1",
-        ),
-    ];
     let subject = "user namespaces";
-    let why = forbidding.iter().find(|(name, value, _)| is(name, value));
-    match why {
-        Some((_, _, setting)) => Check::limited(
+    match host::forbidding(sysctl) {
+        Some(Setting { name, value, allowing }) => Check::limited(
             subject,
-            format!("users may not make them ({setting}); this version does not need them"),
-        ),
-        None => Check::ok(subject, "users may make them; this version does not need them"),
+            format!(
+                "users may not make them ({name} = {value}): no --userns, no directory overlays for users"
+            ),
+        )
+        .remedy(format!("'sysctl -w {name}={allowing}'")),
+        None => Check::ok(subject, "users may make them: --userns works, and directory overlays for users"),
     }
 }
 

@@ -1,9 +1,12 @@
-//! The setuid starter: makes the mounts a container needs, under the site's rules, gives everything up, and hands
-//! over. The file list below is the reading order; `README.md` says what each phase promises.
+//! The engine of both starters: makes the mounts a container needs, gives everything up, and hands over. The file
+//! list below is the reading order; `README.md` says what each phase promises.
 
-// Nothing of a program is reachable from outside; `pub` marks what a module offers its siblings.
+// Only `run` and the two sources are for the programs; `pub` elsewhere marks what a module offers its siblings.
 #![allow(unreachable_pub)]
 
+mod source;
+mod setuid;
+mod user_namespace;
 mod caller;
 mod sanitize;
 mod request;
@@ -20,19 +23,25 @@ mod audit_log;
 #[allow(unsafe_code)]
 mod sys;
 
+pub use setuid::Setuid;
+pub use user_namespace::UserNamespace;
+
 use audit_log::Decision;
 use caller::Caller;
 use evidence::Evidence;
 use hand_over::Monitor;
 use policy::Permit;
 use refusal::Refusal;
+use source::PrivilegeSource;
 use std::convert::Infallible;
 use sys::Forked;
 
-fn main() {
-    let (caller, refusal) = match Caller::identify() {
+/// A whole program: with the privilege of `Source`, and with no way to another.
+#[allow(private_bounds)]
+pub fn run<Source: PrivilegeSource>() {
+    let (caller, refusal) = match Source::identify() {
         Ok(caller) => {
-            let Err(refusal) = start(&caller);
+            let Err(refusal) = start::<Source>(&caller);
             (caller, refusal)
         }
         Err(unfit) => unfit,
@@ -41,15 +50,15 @@ fn main() {
 }
 
 /// The whole run. Each value can only be made by the phase before it.
-fn start(caller: &Caller) -> Result<Infallible, Refusal> {
+fn start<Source: PrivilegeSource>(caller: &Caller) -> Result<Infallible, Refusal> {
     sanitize::clean_process()?;
-    let (permit, evidence) = match decide(caller) {
+    let (permit, evidence) = match decide::<Source>(caller) {
         Ok((permit, evidence)) => {
-            audit_log::record(caller, &Decision::Accepted(&permit.description));
+            Source::record(caller, &Decision::Accepted(&permit.description));
             (permit, evidence)
         }
         Err(refusal) => {
-            audit_log::record(caller, &Decision::Refused(&refusal.to_string()));
+            Source::record(caller, &Decision::Refused(&refusal.to_string()));
             return Err(refusal);
         }
     };
@@ -77,13 +86,12 @@ fn start(caller: &Caller) -> Result<Infallible, Refusal> {
     hand_over::enter_container(proof, &init, built.account_files)
 }
 
-/// What is asked, by whom, of what, and whether the site allows it.
-fn decide(caller: &Caller) -> Result<(Permit, Evidence), Refusal> {
-    sanitize::require_initial_user_namespace()?;
+/// What is asked, by whom, of what, and whether it may be.
+fn decide<Source: PrivilegeSource>(caller: &Caller) -> Result<(Permit, Evidence), Refusal> {
+    Source::require_namespace()?;
     let plan = request::receive()?;
-    let site = site_config::load()?;
-    let limits = site_config::limits(&site)?;
+    let site = Source::site()?;
     let evidence = Evidence::gather(&plan)?;
-    let permit = policy::judge(caller, &site, &limits, plan, &evidence.facts())?;
+    let permit = Source::permit(caller, &site, plan, &evidence.facts())?;
     Ok((permit, evidence))
 }

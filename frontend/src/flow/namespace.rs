@@ -1,0 +1,136 @@
+//! A user namespace of the caller's, and a mount namespace in it: what gives an ordinary user the power to mount.
+
+use super::host;
+use crate::error::{Doing, Failure, Outcome};
+use crate::message::shown;
+use crate::planning::Source;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::{getegid, geteuid};
+use rustix::thread::{CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Which ids exist in the namespace. Everything else belongs to nobody there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    user: Entry,
+    group: Entry,
+}
+
+/// One id of the host, and what it is in the namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Entry {
+    inside: u32,
+    outside: u32,
+}
+
+impl Mapping {
+    /// The caller as himself, and nobody else. A program that runs as he does keeps no capability.
+    #[must_use]
+    pub fn own() -> Self {
+        let itself = |id| Entry { inside: id, outside: id };
+        Self { user: itself(geteuid().as_raw()), group: itself(getegid().as_raw()) }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        // Without this the kernel takes no group map from a user: leaving a group must not open what is closed to it.
+        fs::write("/proc/self/setgroups", "deny")?;
+        for (file, Entry { inside, outside }) in [("uid_map", self.user), ("gid_map", self.group)] {
+            fs::write(format!("/proc/self/{file}"), format!("{inside} {outside} 1"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts this process into a user namespace and a mount namespace of its own. `why` is for the message when this host
+/// does not let users do that.
+///
+/// # Errors
+/// The host forbids it, or the kernel cannot.
+pub fn enter(mapping: &Mapping, why: &super::Reason) -> Outcome<()> {
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|error| refused(why, error))?;
+    mapping.write().doing(|| "mapping your ids into the user namespace".into())?;
+    // Where a security module takes the namespace's capabilities away, this is the first call that fails.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
+        .map_err(|error| refused(why, error))
+}
+
+/// Keeps the namespace's capabilities for the next program this process becomes: for anybody but root, exec would
+/// take them away.
+///
+/// # Errors
+/// None is known in a user namespace of one's own.
+pub fn keep_capabilities() -> Outcome<()> {
+    let doing = || "keeping the user namespace's capabilities".to_owned();
+    let CapabilitySets { permitted, .. } = capabilities(None).doing(doing)?;
+    let sets = CapabilitySets { effective: permitted, permitted, inheritable: permitted };
+    set_capabilities(None, sets).doing(doing)?;
+    for capability in permitted {
+        configure_capability_in_ambient_set(capability, true).doing(doing)?;
+    }
+    Ok(())
+}
+
+fn refused(why: &super::Reason, error: Errno) -> Failure {
+    let failure = match why {
+        super::Reason::Asked | super::Reason::Inside => Failure::new("user namespaces cannot be used here"),
+        why => Failure::new(format!("{why}, and user namespaces cannot be used here")),
+    };
+    match host::forbidding(host::sysctl) {
+        Some(setting) => failure.because(format!("{} = {}", setting.name, setting.value)).hint(format!(
+            "the administrator can allow them to users: 'sysctl -w {}={}'",
+            setting.name, setting.allowing
+        )),
+        None => failure.because(error.desc()).hint(
+            "a container, a service or a security module around this process may forbid them; 'doctor' says what is known",
+        ),
+    }
+}
+
+/// Sources as they were opened outside of a mount namespace, to be opened again inside: what is outside can neither
+/// be bound nor stacked there.
+pub struct Outside(Vec<(Source, PathBuf, FileStat)>);
+
+impl Outside {
+    /// Remembers what the sources are. Call it before [`enter`].
+    ///
+    /// # Errors
+    /// A source cannot be looked at.
+    pub fn of(sources: Vec<Source>) -> Outcome<Self> {
+        let remember = |source: Source| {
+            let looking = || format!("looking at {}", shown(&source.path));
+            let place = fs::read_link(format!("/proc/self/fd/{}", source.file.as_raw_fd())).doing(looking)?;
+            let found = fstat(&source.file).doing(looking)?;
+            Ok((source, place, found))
+        };
+        Ok(Self(sources.into_iter().map(remember).collect::<Outcome<_>>()?))
+    }
+
+    /// Opens each again, in the same way.
+    ///
+    /// # Errors
+    /// Something else is at its place now.
+    pub fn open_again(self) -> Outcome<Vec<OwnedFd>> {
+        self.0.into_iter().map(|(source, place, found)| open_again(&source, &place, &found)).collect()
+    }
+}
+
+fn open_again(source: &Source, place: &PathBuf, was: &FileStat) -> Outcome<OwnedFd> {
+    let opening = || format!("opening {} in the user namespace", shown(&source.path));
+    let flags = OFlag::from_bits_truncate(fcntl(&source.file, FcntlArg::F_GETFL).doing(opening)?);
+    let kept = flags & (OFlag::O_ACCMODE | OFlag::O_PATH | OFlag::O_DIRECTORY);
+    let again =
+        nix::fcntl::open(place, kept | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty()).doing(opening)?;
+    let is = fstat(&again).doing(opening)?;
+    if (is.st_dev, is.st_ino) != (was.st_dev, was.st_ino) {
+        return Err(Failure::new(format!("while {}: something else is there now", opening()))
+            .hint("start it again; nothing was changed"));
+    }
+    Ok(again)
+}

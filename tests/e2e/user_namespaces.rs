@@ -1,0 +1,219 @@
+//! Containers without the setuid starter: the caller's own user namespace.
+
+use std::path::Path;
+use tests::{Command, World};
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// `lamina exec --userns OPTIONS IMAGE sh -c SCRIPT`, run as the user.
+fn inside(world: &World, options: &[&str], image: &Path, script: &str) -> Command {
+    let options = [&["--userns"], options].concat();
+    world.sh(&options, image, script)
+}
+
+/// Root's preparation that takes the setuid bit away from the starter, for one command.
+fn without_setuid_bit(world: &World) -> String {
+    let starter = text(&world.installed().starter_suid());
+    format!("cp {starter} $W/starter; chmod 755 $W/starter; mount --bind $W/starter {starter}")
+}
+
+#[test]
+fn the_program_is_the_caller_and_has_nothing_of_the_namespace() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let script = "id -u; id -g; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; cat /proc/self/uid_map";
+    let output = inside(&world, &[], &image, script).run().assert_ok();
+    let id = world.user().uid.to_string();
+    let words: Vec<&str> = output.stdout.split_whitespace().collect();
+    assert_eq!(words[..2], [id.as_str(), id.as_str()], "{output}");
+    for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        let line = format!("{capabilities}\t0000000000000000");
+        assert!(output.stdout.lines().any(|found| found == line), "{line}: {output}");
+    }
+    assert!(output.stdout.contains("NoNewPrivs:\t1"), "{output}");
+    assert_eq!(words[words.len() - 3..], [id.as_str(), id.as_str(), "1"], "{output}");
+}
+
+#[test]
+fn a_directory_overlay_keeps_what_an_ordinary_user_changes() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sandbox(), text(&world.mkdir("changes")));
+    world.write("busybox/old", "of the image");
+    let options = ["--overlay", overlay.as_str()];
+    let script = "echo kept >/note; rm /old; rm -r /home; mkdir /home; touch /home/new";
+    inside(&world, &options, &image, script).run().assert_ok();
+    let script = "cat /note; ls /old 2>/dev/null || echo gone; ls -A /home";
+    inside(&world, &options, &image, script).run().assert_ok().assert_stdout("kept\ngone\nnew");
+    inside(&world, &[], &image, "cat /old; ls /note").run().assert_status(1).assert_stdout("of the image");
+    world.program("/bin/rm").args(["-rf", &overlay]).run().assert_ok();
+}
+
+#[test]
+fn a_directory_overlay_can_be_read_only_and_several_are_stacked() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let overlays = [text(&world.mkdir("lower")), text(&world.mkdir("upper"))];
+    for (number, overlay) in overlays.iter().enumerate() {
+        let script = format!("echo {number} >/both; echo {number} >/only-{number}");
+        inside(&world, &["--overlay", overlay], &image, &script).run().assert_ok();
+    }
+    let read_only = overlays.map(|overlay| format!("{overlay}:ro"));
+    let options = ["--overlay", read_only[0].as_str(), "--overlay", read_only[1].as_str()];
+    inside(&world, &options, &image, "cat /both /only-0 /only-1; touch /new")
+        .run()
+        .assert_status(1)
+        .assert_stdout("1\n0\n1")
+        .assert_stderr_has("Read-only file system");
+}
+
+#[test]
+fn a_sandbox_is_written_or_covered_with_memory() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    inside(&world, &["--writable"], &image, "echo in >/inside").run().assert_ok();
+    assert_eq!(std::fs::read_to_string(image.join("inside")).expect("it was written"), "in\n");
+    inside(&world, &["--writable-tmpfs"], &image, "echo out >/inside; cat /inside")
+        .run()
+        .assert_ok()
+        .assert_stdout("out");
+    inside(&world, &[], &image, "cat /inside; touch /inside").run().assert_status(1).assert_stdout("in");
+}
+
+#[test]
+fn binds_homes_and_contained_runs_are_as_with_the_setuid_starter() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let folder = text(&world.mkdir("data"));
+    world.write("data/file", "bound");
+    let script = format!(
+        "cat /data/file; touch /data/new; cat /ro/file; touch /ro/new 2>/dev/null || echo read-only; \
+         ls {folder}; hostname; echo $$; ls /dev/pts | head -n 1; touch /dev/null /tmp/x /scratch/x && echo done"
+    );
+    let (writable, read_only) = (format!("{folder}:/data"), format!("{folder}:/ro:ro"));
+    let options = [
+        "--contain",
+        "--pid",
+        "--ipc",
+        "--no-init",
+        "--hostname",
+        "inner",
+        "--scratch",
+        "/scratch",
+        "--bind",
+        writable.as_str(),
+        "--bind",
+        read_only.as_str(),
+    ];
+    let output = inside(&world, &options, &image, &script).run();
+    output.assert_status(0).assert_stdout("boundboundread-only\ninner\n1\nptmx\ndone");
+    assert_eq!(world.files(), ["busybox", "data"]);
+    assert!(Path::new(&folder).join("new").exists());
+}
+
+#[test]
+fn every_mount_is_nosuid_and_nodev_outside_dev() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let output = inside(&world, &[], &image, "cat /proc/self/mountinfo").run().assert_ok();
+    for line in output.stdout.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let (place, options) = (fields[4], fields[5]);
+        assert!(options.contains("nosuid"), "{line}");
+        assert!(place.starts_with("/dev") || options.contains("nodev"), "{line}");
+    }
+}
+
+#[test]
+fn what_the_caller_may_not_read_stays_closed() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sandbox(), text(&world.mkdir("changes")));
+    let secret = image.join("secret");
+    std::fs::write(&secret, "hidden").expect("root may");
+    chown(&secret, Some(0), Some(0)).expect("root may");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("root may");
+    let output =
+        inside(&world, &["--overlay", &overlay], &image, "mv /secret /mine; cat /secret /mine").run();
+    assert!(output.status != Some(0), "{output}");
+    let copied = world.program("/bin/grep").args(["-r", "hidden", &overlay]).as_root().run();
+    copied.assert_status(1);
+    world.program("/bin/rm").args(["-rf", &overlay]).run().assert_ok();
+}
+
+#[test]
+fn without_a_setuid_bit_users_get_a_user_namespace() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    world
+        .after(&without_setuid_bit(&world), world.installed().lamina())
+        .args(["-v", "exec"])
+        .arg(&image)
+        .args(["id", "-u"])
+        .run()
+        .assert_ok()
+        .assert_stdout(&world.user().uid.to_string())
+        .assert_stderr_has("Starting through a user namespace: the starter")
+        .assert_stderr_has("has no setuid bit");
+}
+
+#[test]
+fn a_site_without_setuid_containers_has_those_of_user_namespaces() {
+    let mut world = World::new();
+    let image = world.busybox_sandbox();
+    world.conf("# nothing\nallow setuid = no\nallow container dir = no\nmount proc = no\n");
+    let output = world.lamina(["-v", "exec"]).arg(&image).args(["ls", "-A", "/proc"]).run();
+    // What root lends is not needed, so the site's rules about it are not asked; its idea of a container is.
+    output.assert_ok().assert_stdout("").assert_stderr_has("'allow setuid = no', line 2");
+}
+
+#[test]
+fn dry_runs_and_explanations_name_the_way_a_container_starts() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    for (options, wanted) in [
+        (&["--userns"][..], "through a user namespace: asked for with --userns"),
+        (&[], "through the setuid starter: it is installed, and nothing speaks against it"),
+    ] {
+        for command in [&["exec", "--dry-run"][..], &["explain"]] {
+            let output = world.lamina(command).args(options).arg(&image).arg("true").run().assert_ok();
+            assert!(output.stdout.lines().any(|line| line == format!("started      {wanted}")), "{output}");
+        }
+    }
+}
+
+#[test]
+fn the_starter_without_a_setuid_bit_refuses_everybody_outside_of_a_user_namespace() {
+    let world = World::new();
+    let starter = world.installed().prefix().join("libexec/lamina/bin/starter");
+    let words = "this starter works only inside a user namespace";
+    world.program(&starter).run().assert_fatal(words);
+    world.program(&starter).as_root().run().assert_fatal(words);
+}
+
+#[test]
+fn a_starter_that_got_a_setuid_bit_refuses_to_use_it() {
+    let world = World::new();
+    let starter = text(&world.installed().prefix().join("libexec/lamina/bin/starter"));
+    let prepare = format!("cp {starter} $W/starter; chmod 4755 $W/starter");
+    world.after(&prepare, world.folder().join("starter")).run().assert_fatal("which it must not have");
+}
+
+#[test]
+fn a_host_that_forbids_user_namespaces_is_told_from_others() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    // The limit is one of the user namespace that the setting is written in: everything below it is without.
+    let script = format!(
+        "echo 0 >/proc/sys/user/max_user_namespaces; exec {} exec --userns {} true",
+        world.installed().lamina().display(),
+        image.display()
+    );
+    world
+        .program("/usr/bin/unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-ec", &script])
+        .run()
+        .assert_fatal("user namespaces cannot be used here (user.max_user_namespaces = 0)")
+        .assert_stderr_has("sysctl -w user.max_user_namespaces=");
+}
