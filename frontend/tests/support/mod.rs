@@ -3,6 +3,8 @@
 
 pub(crate) mod killed;
 
+pub(crate) mod fuse;
+
 use frontend::error::Outcome;
 use frontend::message::{self, Level};
 use frontend::sys::fork;
