@@ -86,6 +86,80 @@ fn is_one_refusal(output: Output) {
     assert!(output.stdout.is_empty() && !output.stderr.contains("panicked"), "{output}");
 }
 
+/// What has come since Linux 5.14, answered as that kernel does.
+const AS_LINUX_5_14: &[&str] = &[
+    NO_LAYERS_BY_DESCRIPTOR,
+    "landlock_create_ruleset/EOPNOTSUPP",
+    "process_mrelease/ENOSYS",
+    "futex_waitv/ENOSYS",
+    "cachestat/ENOSYS",
+    "fchmodat2/ENOSYS",
+    "futex_wake/ENOSYS",
+    "futex_wait/ENOSYS",
+    "statmount/ENOSYS",
+    "listmount/ENOSYS",
+    "mseal/ENOSYS",
+];
+
+#[test]
+fn the_oldest_kernel_runs_everything() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let overlay = world.ext3_overlay(64).display().to_string();
+    world.mkdir("data");
+    world.write("data/file", "bound");
+    let bind = format!("{}:/new/place", world.path("data").display());
+    let sandbox = world.busybox_sandbox();
+    for (options, image) in [
+        (&["--overlay", &overlay, "--contain", "--bind", &bind, "--pid", "--ipc", "--uts"][..], &image),
+        (&["--writable-tmpfs", "--bind", &bind], &image),
+        (&["--overlay", &overlay, "--bind", &bind], &sandbox),
+    ] {
+        let script = "cat /new/place/file; echo x >/x && echo , written";
+        exec(&world, AS_LINUX_5_14, options, image, script).run().assert_ok().assert_stdout("bound, written");
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn whatever_a_newer_call_is_answered_the_container_runs_or_is_refused_once() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let options = ["--writable-tmpfs", "--contain", "--pid"];
+    for call in [
+        "openat2",
+        "mount_setattr",
+        "open_tree",
+        "move_mount",
+        "fsopen",
+        "fsmount",
+        "fsconfig",
+        "fsconfig:1=5",
+        "close_range",
+        "statx",
+        "pidfd_open",
+        "landlock_create_ruleset",
+        "landlock_restrict_self",
+        "clone3",
+        "faccessat2",
+        "getrandom",
+        "rseq",
+        "memfd_create",
+        "seccomp",
+    ] {
+        for error in ["ENOSYS", "EINVAL", "EPERM", "EOPNOTSUPP"] {
+            let script = "echo ran; grep -c '^NoNewPrivs:.1' /proc/self/status";
+            let output = exec(&world, &[&format!("{call}/{error}")], &options, &image, script).run();
+            if output.status == Some(0) {
+                output.assert_stdout("ran\n1");
+            } else {
+                is_one_refusal(output);
+            }
+            world.assert_nothing_left();
+        }
+    }
+}
+
 #[test]
 fn a_kernel_that_is_too_old_is_one_clear_refusal() {
     let world = World::new();

@@ -21,6 +21,7 @@ pub struct HandMade {
     pub frame: Option<Vec<u8>>,
     /// What init is to do. Without one it ends with [`HandMade::ACCEPTED`].
     pub payload: Option<PathBuf>,
+    starter: Option<PathBuf>,
     openings: BTreeMap<usize, OsString>,
     settings: Vec<OsString>,
 }
@@ -45,6 +46,7 @@ impl HandMade {
             read_only: false,
             frame: None,
             payload: None,
+            starter: None,
             openings: BTreeMap::new(),
             settings: vec!["argument=starter-suid".into()],
         }
@@ -78,6 +80,12 @@ impl HandMade {
         self
     }
 
+    /// Hands the plan to another program than the installed starter.
+    pub fn starter(mut self, program: impl Into<PathBuf>) -> Self {
+        self.starter = Some(program.into());
+        self
+    }
+
     /// One more setting of `ask-starter`, such as `limit=nofile:3`.
     pub fn set(mut self, setting: impl AsRef<OsStr>) -> Self {
         self.settings.push(setting.as_ref().to_owned());
@@ -103,7 +111,8 @@ impl HandMade {
         fs::write(&frame, self.frame.clone().unwrap_or_else(encoded)).expect("it is our folder");
         let payload = self.payload.as_deref().unwrap_or(Path::new("/dev/null"));
         let mut arguments = self.settings.clone();
-        arguments.extend([world.installed().starter_suid().into(), frame.into()]);
+        let starter = self.starter.clone().unwrap_or_else(|| world.installed().starter_suid());
+        arguments.extend([starter.into(), frame.into()]);
         arguments.push(opening("r:", payload));
         let sources = self.sources.iter().enumerate();
         arguments.extend(sources.map(|(number, path)| self.opened(number, path)));

@@ -332,6 +332,36 @@ fn links_on_the_way_to_a_place_lead_nowhere_outside() {
     }
 }
 
+/// Names, owners, modes and sizes below a folder, and what links say.
+fn listing(folder: &Path) -> String {
+    let format = ["-printf", "%P %y %U:%G %m %l\n"];
+    let output = std::process::Command::new("find").arg(folder).args(format).output().expect("there is find");
+    let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+#[test]
+fn a_start_makes_nothing_in_what_its_user_brought() {
+    let mut world = World::new();
+    let sandbox = world.busybox_sandbox();
+    let folder = world.mkdir("folder");
+    let before = (listing(&sandbox), listing(&folder));
+    for conf in ["", "enable underlay = preferred\n", "enable overlay = no\nenable underlay = no\n"] {
+        for writable in [Writable::Nothing, Writable::Root, Writable::Tmpfs] {
+            world.conf(conf);
+            let mut plan = HandMade::from(&world, &["--contain"], &sandbox);
+            plan.plan.writable = writable;
+            for destination in ["/mnt", "/new/place", "/mnt/below"] {
+                bind(&mut plan, &folder, destination);
+            }
+            let output = plan.hand_over(&world).run();
+            assert_eq!(output.status, Some(255), "{output}");
+            assert_eq!((listing(&sandbox), listing(&folder)), before, "{conf} {output}");
+        }
+    }
+}
+
 #[test]
 fn a_false_proc_deceives_nobody_but_its_owner() {
     let world = World::new();

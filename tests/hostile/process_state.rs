@@ -1,6 +1,8 @@
 //! What a caller can leave behind in the process that becomes the starter.
 
 use protocol::{Bind, Dev, Mount, Scratch};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tests::{HandMade, Output, World, place};
@@ -116,6 +118,85 @@ fn closed_standard_streams_are_no_place_for_the_starters_files() {
             assert!(if is_closed(fd) { replaced } else { as_left }, "{closed:03b}: {fd} is {at}");
         }
     }
+}
+
+#[test]
+fn with_closed_streams_and_few_descriptors_there_is_a_whole_container_or_none() {
+    let (world, _, mut plan) = running("echo in >/mnt/seen");
+    let folder = world.mkdir("folder");
+    let descriptor = plan.source(&folder);
+    plan.plan.mounts.push(Mount::User(Bind {
+        descriptor,
+        destination: place("/mnt"),
+        read_only: false,
+        optional: false,
+    }));
+    let seen = folder.join("seen");
+    for closed in 1..8u8 {
+        for limit in (0..=8).chain([16, 40]) {
+            let _ = std::fs::remove_file(&seen);
+            let closed = (0..3).filter(|fd| closed >> fd & 1 == 1);
+            let plan = closed.fold(plan.clone(), |plan, fd| plan.set(format!("close={fd}")));
+            let output = plan.set(format!("limit=nofile:{limit}")).hand_over(&world).run();
+            assert_eq!(output.status == Some(0), seen.exists(), "{limit}: {output}");
+            world.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn however_much_is_given_to_the_starter_it_does_the_same() {
+    let (world, _, plan) = running("echo in");
+    let many = (0..40_000).fold(plan.clone(), |plan, number| plan.set(format!("variable=v{number}=")));
+    let large =
+        (0..10).fold(plan, |plan, number| plan.set(format!("variable=v{number}={}", "x".repeat(100_000))));
+    for plan in [many, large] {
+        plan.hand_over(&world).run().assert_ok().assert_stdout("in");
+    }
+}
+
+/// A copy of the installed starter with this mode, where everybody can start it.
+fn copy_of_the_starter(world: &World, name: &str, mode: u32) -> PathBuf {
+    let copy = world.folder().join(name);
+    let from = world.installed().starter_suid();
+    // Not by our own hand: nobody can execute what another thread's child still has open for writing.
+    let copied = std::process::Command::new("cp").args([&from, &copy]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the starter can be copied");
+    std::fs::set_permissions(&copy, Permissions::from_mode(mode)).expect("it is our file");
+    copy
+}
+
+#[test]
+fn privilege_of_another_kind_is_none() {
+    let (world, _, plan) = running("echo in");
+    copy_of_the_starter(&world, "plain", 0o755);
+    copy_of_the_starter(&world, "set-group-id", 0o2755);
+    let capable = copy_of_the_starter(&world, "capable", 0o755);
+    let granted = std::process::Command::new("setcap")
+        .arg("cap_sys_admin,cap_setuid,cap_setgid,cap_setpcap+ep")
+        .arg(&capable)
+        .status();
+    assert!(granted.is_ok_and(|status| status.success()), "root can give capabilities to a file");
+    let foreign = copy_of_the_starter(&world, "foreign", 0o755);
+    let user = tests::User::second();
+    std::os::unix::fs::chown(&foreign, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may");
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o4711)).expect("root may");
+    for name in ["plain", "set-group-id", "capable", "foreign"] {
+        let plan = plan.clone().starter(world.folder().join(name));
+        let output = plan.hand_over(&world).run();
+        assert!(output.status == Some(255) && output.stdout.is_empty(), "{name}: {output}");
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn by_another_name_the_starter_is_the_same() {
+    let (mut world, _, plan) = running("echo in");
+    let other = copy_of_the_starter(&world, "singularity", 0o4711);
+    let plan = plan.starter(&other);
+    plan.hand_over(&world).run().assert_ok().assert_stdout("in");
+    world.conf("allow setuid = no\n");
+    plan.hand_over(&world).run().assert_fatal("'allow setuid'");
 }
 
 #[test]

@@ -216,12 +216,14 @@ const PROMISES: &[Row] = &[
         &[
             "no_variable_reaches_the_starter_or_the_program",
             "neither_variables_nor_arguments_change_a_single_call",
+            "however_much_is_given_to_the_starter_it_does_the_same",
         ],
     ),
     (
         "streams: a closed one is never replaced by a file of the starter's",
         &[
             "closed_standard_streams_are_no_place_for_the_starters_files",
+            "with_closed_streams_and_few_descriptors_there_is_a_whole_container_or_none",
             "a_message_that_cannot_be_written_changes_nothing",
         ],
     ),
@@ -261,7 +263,11 @@ const PROMISES: &[Row] = &[
     ),
     (
         "whole privilege: less than all of root's is refused",
-        &["a_starter_without_its_privilege_does_nothing", "the_starter_alone_refuses"],
+        &[
+            "a_starter_without_its_privilege_does_nothing",
+            "the_starter_alone_refuses",
+            "privilege_of_another_kind_is_none",
+        ],
     ),
     (
         "namespaces: one that the caller made is refused",
@@ -272,8 +278,12 @@ const PROMISES: &[Row] = &[
         &["a_stopped_starter_shows_its_caller_nothing", "a_stopped_program_goes_on"],
     ),
     (
-        "binary: nobody reads, changes or copies it",
-        &["the_starter_can_be_neither_read_nor_changed_nor_copied", "only_the_starter_is_setuid"],
+        "binary: nobody reads, changes or copies it, and its name says nothing",
+        &[
+            "the_starter_can_be_neither_read_nor_changed_nor_copied",
+            "only_the_starter_is_setuid",
+            "by_another_name_the_starter_is_the_same",
+        ],
     ),
     (
         "frame: bounded, and never waited for",
@@ -346,6 +356,10 @@ const PROMISES: &[Row] = &[
             "exchanging_a_place_with_a_link_while_it_is_mounted_on_leads_nowhere_outside",
             "a_place_exchanged_with_a_link_at_any_call_leads_nowhere_outside",
         ],
+    ),
+    (
+        "places: nothing is made in what the caller brought",
+        &["a_start_makes_nothing_in_what_its_user_brought"],
     ),
     (
         "places: nothing is told of what the caller cannot reach",
@@ -494,6 +508,14 @@ const PROMISES: &[Row] = &[
             "no_other_entry_leads_round_the_list",
             "the_filter_has_no_call_that_no_run_makes",
             "without_its_mounter_there_is_no_container",
+        ],
+    ),
+    (
+        "kernel: an older one does it in the other way, or there is one refusal",
+        &[
+            "the_oldest_kernel_runs_everything",
+            "whatever_a_newer_call_is_answered_the_container_runs_or_is_refused_once",
+            "a_kernel_that_is_too_old_is_one_clear_refusal",
         ],
     ),
     (
