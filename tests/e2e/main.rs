@@ -16,6 +16,7 @@ mod bad_images;
 mod places;
 mod images;
 mod guides;
+mod documentation;
 mod examples;
 mod confinement;
 mod site;

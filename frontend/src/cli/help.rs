@@ -79,9 +79,21 @@ pub fn tree(program: &str) -> Command {
         .fold(root, |root, entry| match entry.name.split_once(' ') {
             Some((group, last)) => root
                 .mut_subcommand(group, |command| command.subcommand(definition(entry, program).name(last))),
-            None => root.subcommand(definition(entry, program)),
+            None => root.subcommand(completed(entry, program)),
         })
         .subcommand(topics)
+}
+
+/// A command as shells complete it: to zsh, a colon in the name of a value would end it.
+fn completed(entry: &Entry, program: &str) -> Command {
+    let options = page(entry, program).options;
+    definition(entry, program).mut_args(|argument| {
+        let flag = options
+            .iter()
+            .find(|flag| argument.get_id() == flag.name && argument.get_value_names().is_some());
+        let word = flag.and_then(|flag| flag.value.split(|c: char| !c.is_alphanumeric()).next());
+        word.into_iter().fold(argument, |argument, word| argument.value_name(word))
+    })
 }
 
 /// A command as its help shows it.
