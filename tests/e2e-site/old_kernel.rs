@@ -142,7 +142,6 @@ fn whatever_a_newer_call_is_answered_the_container_runs_or_is_refused_once() {
         "landlock_restrict_self",
         "clone3",
         "faccessat2",
-        "getrandom",
         "rseq",
         "memfd_create",
         "seccomp",
