@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const MEMBERS: [&str; 5] = ["protocol", "config", "starter-suid", "frontend", "tests"];
+const MEMBERS: [&str; 6] = ["protocol", "config", "starter-suid", "frontend", "keys", "tests"];
 
 /// Text of a file of this project.
 fn text(path: impl AsRef<Path>) -> String {
@@ -61,6 +61,7 @@ fn members_know_only_those_they_may_know() {
         ("config", &[]),
         ("starter-suid", &["protocol", "config"]),
         ("frontend", &["protocol", "config"]),
+        ("keys", &["frontend"]),
         ("tests", &["protocol"]),
     ] {
         let known: Vec<String> =

@@ -3,7 +3,9 @@
 use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
-use super::{Invocation, Stop, actions, admin, answer, explain, help, makers, sif, usage, usage_error};
+use super::{
+    Invocation, Stop, actions, admin, answer, delegate, explain, help, makers, sif, usage, usage_error,
+};
 use crate::error::Failure;
 use crate::overlay;
 use crate::payload::Dialect;
@@ -334,6 +336,83 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: act,
     },
     Entry {
+        name: "sign",
+        synopsis: "[options...] <sif>",
+        about: "Add signatures to a SIF",
+        flags: &[flags::SIGN],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "  sign image.sif\n  sign --keyidx 1 image.sif\n  sign --key private.pem image.sif",
+        run: by_keys,
+    },
+    Entry {
+        name: "verify",
+        synopsis: "[options...] <sif>",
+        about: "Verify the signatures of a SIF",
+        flags: &[flags::VERIFY],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: VERIFY_NOTES,
+        examples: "  verify image.sif\n  verify --json image.sif\n  verify --key public.pem image.sif",
+        run: by_keys,
+    },
+    Entry {
+        name: "key newpair",
+        synopsis: "[options...]",
+        about: "Make an OpenPGP key to sign with",
+        flags: &[flags::KEY_NEWPAIR],
+        positionals: (0, 0),
+        interspersed: true,
+        notes: "",
+        examples: "  key newpair\n  key newpair --name 'Ada' --email ada@example.org --comment ''",
+        run: by_keys,
+    },
+    Entry {
+        name: "key list",
+        synopsis: "[options...]",
+        about: "List the keys of a ring",
+        flags: &[flags::KEY_LIST],
+        positionals: (0, 0),
+        interspersed: true,
+        notes: "",
+        examples: "  key list\n  key list --secret",
+        run: by_keys,
+    },
+    Entry {
+        name: "key import",
+        synopsis: "[options...] <file>",
+        about: "Add the OpenPGP keys of a file to a ring",
+        flags: &[flags::KEY_IMPORT],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "  key import colleague.asc",
+        run: by_keys,
+    },
+    Entry {
+        name: "key export",
+        synopsis: "[options...] <file>",
+        about: "Write a key to a file",
+        flags: &[flags::KEY_EXPORT],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "  key export --armor mine.asc",
+        run: by_keys,
+    },
+    Entry {
+        name: "key remove",
+        synopsis: "[options...] <fingerprint>",
+        about: "Remove a key from a ring",
+        flags: &[flags::KEY_REMOVE],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "  key remove 4F84A98CEB896E98D5040619F8A6989D4BEFF3AC",
+        run: by_keys,
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",
@@ -345,6 +424,14 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: |invocation, _, _, _| Ok(answer::print(version(invocation) + "\n")?),
     },
 ];
+
+/// What `verify` means by verified.
+const VERIFY_NOTES: &str = "\
+Every group of objects must be signed, and every signature must hold: by a known key that is neither
+revoked nor expired, over exactly the objects that the group has. --group-id and --sif-id ask for less;
+a warning then names the objects that nothing was said about.
+
+";
 
 /// Commands of the incumbents that this program does not have.
 const ABSENT: &[&str] = &[
@@ -360,10 +447,6 @@ const ABSENT: &[&str] = &[
     "config fakeroot",
     "capability",
     "caps",
-    "sign",
-    "verify",
-    "key",
-    "keys",
     "remote",
     "registry",
     "keyserver",
@@ -383,6 +466,11 @@ const ABSENT: &[&str] = &[
     "buildcfg",
     "tag",
 ];
+
+/// Signatures and keys are the work of a program of their own.
+fn by_keys(invocation: &Invocation, _: &Entry, _: Given, _: Vec<OsString>) -> Result<(), Stop> {
+    delegate::become_program("lamina-keys", invocation)
+}
 
 fn act(invocation: &Invocation, entry: &Entry, given: Given, words: Vec<OsString>) -> Result<(), Stop> {
     actions::act(invocation, entry.name, given, words)
@@ -450,7 +538,7 @@ pub(super) fn dispatch(
 
 /// `overlay` and what follows it make one name.
 pub(super) fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
-    let name = if name == "siftool" { "sif" } else { name };
+    let name = help::first_word(name);
     let is_group = COMMANDS.iter().any(|entry| entry.name.starts_with(&format!("{name} ")));
     match rest.first().and_then(|next| next.to_str()).filter(|next| is_group && !next.starts_with('-')) {
         Some(next) => {

@@ -402,6 +402,111 @@ pub const CONFIG_GLOBAL: &[Flag] = &[
     flag("dry-run", Switch, &[], "Print what the file would become, and change nothing").short('d'),
 ];
 
+const KEYSERVERS: &str =
+    "keys are not fetched: get the public key from whom you trust and add it with 'key import'";
+const CERTIFICATES: &str =
+    "take the public key out of the certificate with 'openssl x509 -pubkey' and give it to --key";
+const COSIGN: &str = "use the cosign program on the image in its registry";
+const GROUP_ID: Flag = flag("group-id", Text, &[], "Objects of this group only")
+    .short('g')
+    .aliases(&["groupid"])
+    .takes("ID", Nothing);
+const SIF_ID: Flag =
+    flag("sif-id", Text, &[], "This object only").short('i').aliases(&["id"]).takes("ID", Nothing);
+const KEYSDIR: Flag = flag(
+    "keysdir",
+    Text,
+    &[],
+    "Folder of the key rings [default: ~/.singularity/sypgp, as apptainer ~/.apptainer/keys]",
+)
+.takes("FOLDER", Folders)
+.short('d');
+const GLOBAL_RING: Flag =
+    flag("global", Switch, &[], "The site's ring of public keys, which root keeps, instead of your own")
+        .short('g');
+const SECRET_KEY: Flag =
+    flag("secret", Switch, &[], "The private key instead of the public one").short('s').aliases(&["private"]);
+
+/// Flags of `sign`.
+pub const SIGN: &[Flag] = &[
+    GROUP_ID,
+    SIF_ID,
+    flag("key", Text, &["SIGN_KEY"], "Sign with the private key in this PEM file, not with an OpenPGP key")
+        .takes("FILE", Paths),
+    flag("keyidx", Text, &[], "Number of the OpenPGP key, as 'key list --secret' shows it")
+        .takes("NUMBER", Nothing)
+        .short('k'),
+    accepted("all", Switch, &[], "Every group is signed unless one is named").short('a'),
+    absent("cosign", Switch, &[], COSIGN).short('c'),
+];
+
+/// Flags of `verify`.
+pub const VERIFY: &[Flag] = &[
+    GROUP_ID,
+    SIF_ID,
+    flag("key", Text, &["VERIFY_KEY"], "Verify with the public key in this PEM file, not with OpenPGP keys")
+        .takes("FILE", Paths),
+    flag("all", Switch, &[], "With --legacy-insecure: every object; else every group is verified anyway")
+        .short('a'),
+    flag("json", Switch, &[], "Print JSON").short('j'),
+    flag(
+        "legacy-insecure",
+        Switch,
+        &[],
+        "Accept the signatures of tools before 2020, which cover data only, and no others",
+    ),
+    accepted("local", Switch, &["LOCAL_VERIFY"], "Only keys on this machine are ever used").short('l'),
+    absent("url", Text, &[], KEYSERVERS).short('u'),
+    absent("certificate", Text, &["VERIFY_CERTIFICATE"], CERTIFICATES),
+    absent("certificate-intermediates", Text, &["VERIFY_INTERMEDIATES"], CERTIFICATES),
+    absent("certificate-roots", Text, &["VERIFY_ROOTS"], CERTIFICATES),
+    absent("ocsp-verify", Switch, &["VERIFY_OCSP"], CERTIFICATES),
+    absent("cosign", Switch, &[], COSIGN).short('c'),
+];
+
+/// Flags of `key newpair`.
+pub const KEY_NEWPAIR: &[Flag] = &[
+    flag("name", Text, &[], "Owner's name; asked for if not given").short('N'),
+    flag("email", Text, &[], "Owner's address; asked for if not given").short('E'),
+    flag("comment", Text, &[], "Comment; asked for if not given").short('C'),
+    flag(
+        "password",
+        Text,
+        &[],
+        "Passphrase; asked for if not given, which keeps it out of the list of processes",
+    )
+    .short('P'),
+    flag("bit-length", Text, &[], "Length of the RSA key [default: 4096]").takes("BITS", Nothing).short('b'),
+    KEYSDIR,
+    absent("push", Switch, &[], "export the public key with 'key export --armor' and hand it out").short('U'),
+];
+
+/// Flags of `key list`.
+pub const KEY_LIST: &[Flag] = &[
+    flag("secret", Switch, &["SECRET"], "Private keys instead of public ones")
+        .short('s')
+        .aliases(&["private"]),
+    GLOBAL_RING,
+    KEYSDIR,
+];
+
+/// Flags of `key import`.
+pub const KEY_IMPORT: &[Flag] =
+    &[flag("new-password", Switch, &[], "Ask for a new passphrase for a private key"), GLOBAL_RING, KEYSDIR];
+
+/// Flags of `key export`.
+pub const KEY_EXPORT: &[Flag] =
+    &[SECRET_KEY, flag("armor", Switch, &[], "As text").short('a'), GLOBAL_RING, KEYSDIR];
+
+/// Flags of `key remove`.
+pub const KEY_REMOVE: &[Flag] = &[
+    SECRET_KEY,
+    flag("both", Switch, &[], "The private key and the public one").short('b'),
+    accepted("public", Switch, &[], "The public key is removed unless another is named").short('p'),
+    GLOBAL_RING,
+    KEYSDIR,
+];
+
 /// Adds `flags` to a clap command, to be parsed.
 pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
     flags.iter().fold(command, |command, flag| command.arg(parsed(flag)))

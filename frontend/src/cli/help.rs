@@ -11,7 +11,13 @@ const GROUPS: &[(&str, &str, Option<&str>)] = &[
     ("overlay", "Make overlays", None),
     ("sif", "Look into SIF files and change them", Some("siftool")),
     ("config", "Check and change singularity.conf", None),
+    ("key", "Keep the keys that sign and verify", Some("keys")),
 ];
+
+/// The first word of a command under the name that the table has it.
+pub(super) fn first_word(typed: &str) -> &str {
+    GROUPS.iter().find(|(_, _, alias)| *alias == Some(typed)).map_or(typed, |(name, ..)| name)
+}
 
 /// Everything that is said of one command.
 #[derive(Debug)]

@@ -426,7 +426,8 @@ impl Table {
     }
 
     /// Where a slot is in the file: inside the table, which the file has.
-    pub(super) fn slot_at(&self, slot: u32) -> u64 {
+    #[must_use]
+    pub fn slot_at(&self, slot: u32) -> u64 {
         self.header.table_offset + u64::from(slot) * DESCRIPTOR_BYTES as u64
     }
 }
