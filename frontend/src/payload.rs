@@ -4,6 +4,7 @@
 use crate::error::{Doing, Failure, Outcome};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Bytes of a whole payload, more than a kernel accepts as arguments and environment of one program (a quarter of
 /// the default stack limit, 2 MiB).
@@ -53,6 +54,10 @@ pub struct Payload {
     pub account: Option<Account>,
     /// The container's host name, for `/etc/hostname`, where `--hostname` asked for one.
     pub hostname: Option<Text>,
+    /// `--dns`: the name servers of the container's `/etc/resolv.conf`; none to leave it alone.
+    pub name_servers: Vec<IpAddr>,
+    /// `--app`: the app of the image whose environment and scripts are meant, for `SINGULARITY_APPNAME`.
+    pub app: Option<Text>,
     /// With a PID namespace: stay as process 1, reap, and forward signals. False with `--no-init`, where the
     /// program itself is process 1.
     pub shim: bool,

@@ -195,6 +195,8 @@ fn payload() -> Payload {
         ignored_signals: Vec::new(),
         account: None,
         hostname: None,
+        name_servers: Vec::new(),
+        app: None,
         shim: false,
         message_level: 1,
         colour: true,
@@ -445,7 +447,6 @@ fn an_app_brings_its_own_paths_environment_and_runscript() {
 fi
 "#;
     let container = |app: &str| {
-        let app = set("SINGULARITY_APPNAME", app);
         Container::new()
             .script("94-appsbase.sh", "SCIF_APPDATA_hello=\"/scif/data/hello\"\nexport SCIF_APPDATA_hello\n")
             .script("95-apps.sh", &apps.replace("\\t", "\t"))
@@ -454,7 +455,7 @@ fi
             .file("scif/apps/hello/scif/env/01-base.sh", "export HELLO=$SINGULARITY_APPNAME\n")
             .file("scif/apps/hello/scif/runscript", "#!/bin/sh\nexec /bin/env \"$@\"\n")
             .with(|payload| {
-                payload.environment.push(app);
+                payload.app = Some(app.into());
                 payload.action = Action::Run(vec![b"A=1".into()]);
             })
     };
@@ -464,7 +465,12 @@ fi
     let default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let paths = "/scif/apps/hello/bin:/scif/apps/hello:/scif/apps/singularity";
     assert_eq!(got["PATH"], format!("{paths}:{default}"));
-    for (name, value) in [("A", "1"), ("HELLO", "hello"), ("SCIF_APPDATA_hello", "/scif/data/hello")] {
+    for (name, value) in [
+        ("A", "1"),
+        ("HELLO", "hello"),
+        ("APPTAINER_APPNAME", "hello"),
+        ("SCIF_APPDATA_hello", "/scif/data/hello"),
+    ] {
         assert_eq!(got[name], value, "{name}");
     }
     let outcome = container("other").run();

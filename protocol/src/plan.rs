@@ -191,6 +191,8 @@ pub enum AccountFile {
     Group,
     /// `/etc/hostname`
     Hostname,
+    /// `/etc/resolv.conf`, with name servers of the caller's choice.
+    ResolvConf,
 }
 
 impl AccountFile {
@@ -201,7 +203,14 @@ impl AccountFile {
             Self::Passwd => "/etc/passwd",
             Self::Group => "/etc/group",
             Self::Hostname => "/etc/hostname",
+            Self::ResolvConf => "/etc/resolv.conf",
         }
+    }
+
+    /// Whether the container's file is the image's own with something added, so that there is none without it.
+    #[must_use]
+    pub fn extends_original(self) -> bool {
+        matches!(self, Self::Passwd | Self::Group)
     }
 }
 

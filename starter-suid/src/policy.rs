@@ -446,6 +446,11 @@ impl Court<'_> {
                 AccountFile::Group => {
                     require(&self.site.config_group, "config group", "group is not changed here")?
                 }
+                AccountFile::ResolvConf => require(
+                    &self.site.config_resolv_conf,
+                    "config resolv_conf",
+                    "resolv.conf is not changed here",
+                )?,
                 AccountFile::Hostname => {}
             }
         }

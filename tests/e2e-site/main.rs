@@ -13,4 +13,5 @@ mod environment;
 mod leftovers;
 mod mounts;
 mod old_kernel;
+mod options;
 mod process;

@@ -78,6 +78,7 @@ fn account_files_that_the_site_leaves_alone_are_left_alone() {
     for (file, line, text) in [
         (AccountFile::Passwd, "config passwd = no", "passwd is not changed here"),
         (AccountFile::Group, "config group = no", "group is not changed here"),
+        (AccountFile::ResolvConf, "config resolv_conf = no", "resolv.conf is not changed here"),
     ] {
         world.conf("");
         let mut plan = HandMade::bare(&world, &[], &image);

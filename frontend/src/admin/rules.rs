@@ -231,6 +231,7 @@ impl Rules<'_> {
             AccountFile::Passwd => vec![self.switch("config passwd", &site.config_passwd)],
             AccountFile::Group => vec![self.switch("config group", &site.config_group)],
             AccountFile::Hostname => vec![self.switch("allow uts ns", &site.allow_uts_ns)],
+            AccountFile::ResolvConf => vec![self.switch("config resolv_conf", &site.config_resolv_conf)],
         }
     }
 

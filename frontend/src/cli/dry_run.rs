@@ -6,7 +6,7 @@ use crate::flow::Flow;
 use crate::intent::DryRun;
 use crate::message::shown;
 use crate::planning::Planned;
-use protocol::{Bind, Content, Descriptor, Dev, Image, Mount, Window, Writable};
+use protocol::{AccountFile, Bind, Content, Descriptor, Dev, Image, Mount, Window, Writable};
 use std::fmt::Write as _;
 
 /// Prints what would be asked of the starter.
@@ -50,7 +50,7 @@ fn in_words(planned: &Planned) -> String {
         line("mount", format!("{place:<24} {what}"));
     }
     for file in &plan.account_files {
-        line("mount", format!("{:<24} the image's, with the caller added", file.path()));
+        line("mount", format!("{:<24} {}", file.path(), account_file(*file)));
     }
     line("namespaces", namespaces(planned));
     if let Some(hostname) = &plan.hostname {
@@ -62,6 +62,15 @@ fn in_words(planned: &Planned) -> String {
 /// The way the container is started, and why.
 pub(super) fn way(planned: &Planned) -> String {
     format!("through {}: {}", planned.flow(), planned.reason)
+}
+
+/// What a file that init writes has in it, in words.
+pub(super) fn account_file(file: AccountFile) -> &'static str {
+    match file {
+        AccountFile::Passwd | AccountFile::Group => "the image's, with the caller added",
+        AccountFile::Hostname => "the container's own name",
+        AccountFile::ResolvConf => "the name servers of --dns",
+    }
 }
 
 /// Where writes go, in words.

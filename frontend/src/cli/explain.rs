@@ -98,7 +98,7 @@ fn parts(planned: &Planned, intent: &Intent, rules: Rules) -> Outcome<Vec<Part>>
         parts.push(part("mount", format!("{place:<24} {what}"), all));
     }
     for file in &plan.account_files {
-        let what = format!("{:<24} the image's, with the caller added", file.path());
+        let what = format!("{:<24} {}", file.path(), dry_run::account_file(*file));
         parts.push(part("mount", what, rules.of_account_file(*file)));
     }
     let namespaces = rules.of_namespaces(plan.namespaces);

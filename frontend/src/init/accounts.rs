@@ -1,4 +1,4 @@
-//! The caller in the container's `/etc/passwd` and `/etc/group`, and the container's host name.
+//! The caller in the container's `/etc/passwd` and `/etc/group`, the container's host name and name servers.
 //!
 //! The starter mounted empty files of the caller's over the image's own and left the originals open. Only an empty
 //! file is ever filled in, so that no file of the image is changed whatever went wrong before.
@@ -27,8 +27,8 @@ impl Originals {
     pub(super) fn adopt() -> Self {
         let adopt =
             |file: AccountFile| descriptors::adopt(ACCOUNT_FD_FIRST + file as i32).ok().map(File::from);
-        // The image's host name is of no interest, its descriptor must still not reach the program.
-        drop(adopt(AccountFile::Hostname));
+        // These of the image are of no interest, their descriptors must still not reach the program.
+        drop([adopt(AccountFile::Hostname), adopt(AccountFile::ResolvConf)]);
         Self { passwd: adopt(AccountFile::Passwd), group: adopt(AccountFile::Group) }
     }
 }
@@ -44,6 +44,11 @@ pub(super) fn write(payload: &Payload, originals: &Originals) {
     if let Some(hostname) = &payload.hostname {
         let place = AccountFile::Hostname.path();
         warn(place, fill_in(place, &[hostname, b"\n".as_slice()].concat()));
+    }
+    if !payload.name_servers.is_empty() {
+        let place = AccountFile::ResolvConf.path();
+        let lines = payload.name_servers.iter().map(|address| format!("nameserver {address}\n"));
+        warn(place, fill_in(place, lines.collect::<String>().as_bytes()));
     }
 }
 

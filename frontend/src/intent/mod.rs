@@ -5,12 +5,13 @@ mod variables;
 
 pub use binds::{BindRequest, InImage};
 
-use crate::cli::given::{Environment, Given};
+use crate::cli::given::{Environment, Given, items};
 use crate::error::{Failure, Outcome};
 use crate::message::{self, shown};
 use crate::payload::{Action, Dialect, EnvironmentFile, Text};
 use protocol::{ContainerPath, Hostname};
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,10 @@ pub struct Intent {
     pub uts: bool,
     /// `--hostname`
     pub hostname: Option<Hostname>,
+    /// `--dns`, in order.
+    pub name_servers: Vec<IpAddr>,
+    /// `--app`
+    pub app: Option<Text>,
     /// `--cleanenv`
     pub clean: bool,
     /// `--no-eval`
@@ -179,6 +184,8 @@ impl Intent {
             ipc: given.is_on("ipc"),
             uts: given.is_on("uts") || hostname.is_some(),
             hostname,
+            name_servers: name_servers(&given)?,
+            app: given.last("app").map(app).transpose()?,
             clean: given.is_on("cleanenv"),
             no_eval: given.is_on("no-eval"),
             no_umask: given.is_on("no-umask"),
@@ -283,6 +290,29 @@ fn home(given: &Given) -> Outcome<HomeRequest> {
 fn hostname(name: &OsStr) -> Outcome<Hostname> {
     Hostname::new(name.to_string_lossy().into_owned())
         .map_err(|rule| Failure::new(format!("invalid --hostname {}: {rule}", shown(name))))
+}
+
+/// `ADDRESS[,ADDRESS...]`
+fn name_servers(given: &Given) -> Outcome<Vec<IpAddr>> {
+    let Some(list) = given.last("dns") else {
+        return Ok(Vec::new());
+    };
+    let address = |item: OsString| {
+        let text = item.to_str().map(str::trim);
+        text.and_then(|text| text.parse().ok())
+            .ok_or_else(|| Failure::new(format!("--dns: {} is not a valid IP address", shown(&item))))
+    };
+    items(list).into_iter().map(address).collect()
+}
+
+/// The name of an app becomes part of paths in the container.
+fn app(name: &OsStr) -> Outcome<Text> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.contains(&b'/') || bytes.starts_with(b".") {
+        return Err(Failure::new(format!("--app: {} is not the name of an app", shown(name)))
+            .hint("the apps of an image are the directories in its /scif/apps"));
+    }
+    Ok(bytes.to_vec())
 }
 
 /// The path seen from the root of the host; its last part need not exist.

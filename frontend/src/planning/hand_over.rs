@@ -16,7 +16,9 @@ const PLAIN_UMASK: u32 = 0o022;
 /// What `init` is told.
 #[must_use]
 pub fn payload(intent: &Intent, planned: &Planned, caller: &Caller, ignored_signals: Vec<i32>) -> Payload {
-    let has_accounts = planned.plan.account_files.iter().any(|file| *file != AccountFile::Hostname);
+    let files = &planned.plan.account_files;
+    let has_accounts = files.iter().any(|file| file.extends_original());
+    let has_resolv_conf = files.contains(&AccountFile::ResolvConf);
     Payload {
         action: intent.action.clone(),
         dialect: intent.dialect,
@@ -35,6 +37,8 @@ pub fn payload(intent: &Intent, planned: &Planned, caller: &Caller, ignored_sign
         ignored_signals,
         account: has_accounts.then(|| account(planned, caller)),
         hostname: planned.plan.hostname.as_ref().map(|name| name.as_str().as_bytes().to_vec()),
+        name_servers: if has_resolv_conf { intent.name_servers.clone() } else { Vec::new() },
+        app: intent.app.clone(),
         shim: planned.plan.namespaces.pid && !intent.no_init,
         message_level: message::threshold(),
         colour: message::colour_allowed(),

@@ -142,5 +142,8 @@ fn account_files(
     if intent.hostname.is_some() && namespaces.uts {
         files.push(AccountFile::Hostname);
     }
+    if !intent.name_servers.is_empty() && site.config_resolv_conf.value {
+        files.push(AccountFile::ResolvConf);
+    }
     files
 }

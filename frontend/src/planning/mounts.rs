@@ -58,9 +58,7 @@ pub(super) fn choose(
     let home = chooser.home()?;
     chooser.scratch()?;
     chooser.working_directory()?;
-    if site.config_resolv_conf.value {
-        chooser.mounts.push(Mount::ResolvConf);
-    }
+    chooser.resolv_conf();
     chooser.user_binds()?;
     Ok(Inside { mounts: chooser.mounts, home })
 }
@@ -313,6 +311,16 @@ impl Chooser<'_> {
             }
             _ => false,
         })
+    }
+
+    fn resolv_conf(&mut self) {
+        if !self.site.config_resolv_conf.value {
+            if !self.intent.name_servers.is_empty() {
+                message::warning("Ignoring --dns: resolv.conf is not changed here, by configuration");
+            }
+        } else if self.intent.name_servers.is_empty() {
+            self.mounts.push(Mount::ResolvConf);
+        }
     }
 
     fn user_binds(&mut self) -> Outcome<()> {

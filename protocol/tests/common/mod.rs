@@ -40,7 +40,7 @@ pub(crate) fn path(text: &str) -> ContainerPath {
 /// Any well-formed plan.
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     let account_files = proptest::sample::subsequence(
-        vec![AccountFile::Passwd, AccountFile::Group, AccountFile::Hostname],
+        vec![AccountFile::Passwd, AccountFile::Group, AccountFile::Hostname, AccountFile::ResolvConf],
         0..=3,
     )
     .prop_shuffle();

@@ -215,7 +215,7 @@ impl<'a> House<'a> {
         place: &ContainerPath,
     ) -> Result<Option<OwnedFd>, Refusal> {
         match destinations::find(self.caller, &self.root, place)? {
-            Err(_) if file != AccountFile::Hostname => Ok(None),
+            Err(_) if file.extends_original() => Ok(None),
             found => self.fit_target(place, found, false, Need::Wished),
         }
     }

@@ -54,8 +54,8 @@ pub fn wanted(permit: &Permit, host_trees: &[Option<Tree>], stack: &Stack) -> Re
         };
         places.push((of(mount)?, directory));
     }
-    if permit.plan.account_files.contains(&AccountFile::Hostname) {
-        places.push((account_place(AccountFile::Hostname)?, false));
+    for file in permit.plan.account_files.iter().filter(|file| !file.extends_original()) {
+        places.push((account_place(*file)?, false));
     }
     Ok(places)
 }

@@ -15,7 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// Longest message in bytes.
 const MESSAGE_BYTES_MAX: usize = 8192;
 /// Account files there can be.
-const ACCOUNT_FILES: [AccountFile; 3] = [AccountFile::Passwd, AccountFile::Group, AccountFile::Hostname];
+const ACCOUNT_FILES: [AccountFile; 4] =
+    [AccountFile::Passwd, AccountFile::Group, AccountFile::Hostname, AccountFile::ResolvConf];
 
 /// A finished container.
 pub struct Built {

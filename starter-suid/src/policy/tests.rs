@@ -249,6 +249,7 @@ fn rules() -> Vec<Rule> {
         rule("config resolv_conf = no", run().mount(Mount::ResolvConf), Everybody),
         rule("config passwd = no", run().account_file(AccountFile::Passwd), Everybody),
         rule("config group = no", run().account_file(AccountFile::Group), Everybody),
+        rule("config resolv_conf = no", run().account_file(AccountFile::ResolvConf), Everybody),
         rule("user bind control = no", run().bind(Mount::User, "/data", "/mnt"), Everybody),
         rule("user bind control = no", run().bind(Mount::Home, "/home/u", "/root"), Everybody),
         rule("user bind control = no", run().data(squashfs(), false), Everybody),
@@ -721,6 +722,7 @@ fn additions() -> impl Strategy<Value = fn(Request) -> Request> {
         |request| request.scratch(Scratch::Tmp, "/tmp"),
         |request| request.account_file(AccountFile::Passwd),
         |request| request.account_file(AccountFile::Group),
+        |request| request.account_file(AccountFile::ResolvConf),
         |request| request.namespaces(|spaces| spaces.pid = true),
         |request| request.namespaces(|spaces| spaces.ipc = true),
     ];

@@ -31,7 +31,7 @@ const FIXED: [&[u8]; 5] =
 /// When a script of the image exits, or its shell does not answer.
 pub(super) fn compute(payload: &Payload, directory: &[u8]) -> Result<Environment, Ending> {
     let imported = imported(payload);
-    let start = seen_by_scripts(payload, &imported, directory);
+    let start = seen_by_scripts(payload, directory);
     let wishes = wishes(payload, &imported)?;
     let scripts = Scripts::find();
     let compose = |with_shell| scripts.compose(&wishes, with_shell);
@@ -56,18 +56,12 @@ fn imported(payload: &Payload) -> Environment {
 }
 
 /// The few variables that scripts of the image find: they cannot depend on whose host they run on.
-fn seen_by_scripts(payload: &Payload, imported: &Environment, directory: &[u8]) -> Environment {
+fn seen_by_scripts(payload: &Payload, directory: &[u8]) -> Environment {
     let mut start = Environment::default();
     start.set("HOME", payload.home.clone());
     start.set("PWD", directory);
     for (name, value) in container_variables(payload) {
         set_for_both(&mut start, name, value);
-    }
-    for prefix in PREFIXES {
-        let name = format!("{prefix}APPNAME");
-        if let Some(value) = imported.get(&name) {
-            start.set(name, value);
-        }
     }
     start
 }
@@ -181,6 +175,9 @@ fn container_variables(payload: &Payload) -> Vec<(&'static str, &[u8])> {
     let mut variables = vec![("CONTAINER", payload.image.as_slice()), ("NAME", name)];
     if let Action::Shell(Some(shell), _) = &payload.action {
         variables.push(("SHELL", shell));
+    }
+    if let Some(app) = &payload.app {
+        variables.push(("APPNAME", app));
     }
     variables
 }
