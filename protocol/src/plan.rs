@@ -179,6 +179,8 @@ pub struct Namespaces {
     pub ipc: bool,
     /// Own host name.
     pub uts: bool,
+    /// Own network, with nothing but a loopback device that is up.
+    pub net: bool,
 }
 
 /// A file of the container that names the caller or the machine. The starter opens the image's own one for `init`

@@ -15,6 +15,7 @@ mod superblock;
 mod evidence;
 mod policy;
 mod namespaces;
+mod loopback;
 mod mounter;
 mod drop_root;
 mod hand_over;

@@ -5,6 +5,7 @@
 //! flags and propagation before it is attached anywhere: no mount is ever visible without them.
 
 use crate::evidence::Evidence;
+use crate::loopback;
 use crate::policy::{Orders, Permit};
 use crate::refusal::{Refusal, Step};
 use crate::sys::{self, MountAttributes};
@@ -159,7 +160,11 @@ pub fn enter(permit: &Permit) -> Result<(), Refusal> {
     flags.set(CloneFlags::CLONE_NEWIPC, wanted.ipc);
     flags.set(CloneFlags::CLONE_NEWUTS, wanted.uts);
     flags.set(CloneFlags::CLONE_NEWPID, wanted.pid);
+    flags.set(CloneFlags::CLONE_NEWNET, wanted.net);
     unshare(flags).step("making namespaces")?;
+    if wanted.net {
+        loopback::bring_up()?;
+    }
     let root = rustix::fs::openat(
         CWD,
         "/",

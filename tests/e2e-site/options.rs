@@ -27,7 +27,7 @@ fn name_servers_of_ones_own_are_all_that_the_containers_resolv_conf_has() {
         .run()
         .assert_fatal("--dns: localhost is not a valid IP address");
     world.conf("config resolv_conf = no\n");
-    inside(&world, &["--dns", "192.0.2.1"], &image, "test ! -e /etc/resolv.conf")
+    inside(&world, &["--dns", "192.0.2.1"], &image, "! grep 192.0.2.1 /etc/resolv.conf")
         .run()
         .assert_ok()
         .assert_stderr_has("WARNING: Ignoring --dns");
@@ -53,4 +53,20 @@ fn an_app_is_run_by_its_own_script_in_its_own_environment() {
     act("run", "../hello").run().assert_fatal("is not the name of an app");
     let by_variable = world.lamina(["run"]).arg(&image).env("APPTAINER_APPNAME", "hello");
     by_variable.run().assert_ok().assert_stdout("run hello");
+}
+
+#[test]
+fn a_network_of_its_own_has_loopback_and_nothing_else() {
+    let (world, image) = world_and_image();
+    let devices = "ls /sys/class/net; ping -c 1 -W 5 127.0.0.1 >/dev/null || cat /sys/class/net/lo/flags";
+    for options in [&["--net", "--network", "none"][..], &["--network=none"], &["-np", "--network=none"]] {
+        inside(&world, options, &image, devices).as_root().run().assert_ok().assert_stdout("lo");
+        let up = "ls /sys/class/net; cat /sys/class/net/lo/flags";
+        inside(&world, options, &image, up).run().assert_ok().assert_stdout("lo\n0x9");
+    }
+    let program = world.installed().prefix().join("bin/apptainer");
+    let apptainer = world.program(program).args(["exec", "--net"]).arg(&image).args(["ls", "/sys/class/net"]);
+    apptainer.run().assert_ok().assert_stdout("lo");
+    inside(&world, &["--net"], &image, "true").run().assert_fatal("network 'bridge' is not supported");
+    inside(&world, &["--network=mine"], &image, "true").run().assert_fatal("network 'mine' is not supported");
 }

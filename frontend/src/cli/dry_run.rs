@@ -86,7 +86,13 @@ pub(super) fn writes(planned: &Planned) -> String {
 /// The kinds of namespaces that are the container's own.
 pub(super) fn namespaces(planned: &Planned) -> String {
     let namespaces = planned.plan.namespaces;
-    let own = [(true, "mount"), (namespaces.pid, "pid"), (namespaces.ipc, "ipc"), (namespaces.uts, "uts")];
+    let own = [
+        (true, "mount"),
+        (namespaces.pid, "pid"),
+        (namespaces.ipc, "ipc"),
+        (namespaces.uts, "uts"),
+        (namespaces.net, "net"),
+    ];
     let own: Vec<&str> = own.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
     own.join(", ")
 }

@@ -122,7 +122,6 @@ impl Flag {
 const FAKEROOT: &str =
     "being root in a container is not part of this version; --userns starts one as yourself";
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
-const NETWORK: &str = "the container uses the host's network";
 const PRIVILEGES: &str = "this version gives no capabilities to containers and takes none from root";
 const LIMITS: &str = "start the container under systemd-run or another tool that sets resource limits";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
@@ -167,6 +166,8 @@ pub const ACTION: &[Flag] = &[
     flag("userns", Switch, &["USERNS", "UNSHARE_USERNS"], "Start in a user namespace, without the setuid starter").under(ISOLATION).short('u'),
     flag("uts", Switch, &["UTS", "UNSHARE_UTS"], "Own host name").under(ISOLATION),
     flag("hostname", Text, &["HOSTNAME"], "Host name in the container; implies --uts").takes("NAME", Nothing).under(ISOLATION),
+    flag("net", Switch, &["NET", "UNSHARE_NET"], "Own network; needs --network none").under(ISOLATION).short('n'),
+    flag("network", Text, &["NETWORK"], "The own network's kind: none has nothing but loopback; implies --net").takes("NAME", Words(&["none"])).under(ISOLATION),
     flag("dns", Text, &["DNS"], "Name servers for the container's resolv.conf; commas separate several").takes("ADDRESS", Nothing).under(ISOLATION),
     flag("app", Text, &["APP", "APPNAME"], "The app of the image to run, with its environment").takes("NAME", Nothing).under(ENVIRONMENT),
     flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs").under(ISOLATION),
@@ -188,10 +189,8 @@ pub const ACTION: &[Flag] = &[
     absent("underlay", Switch, &["UNDERLAY"], "mount points that an image lacks are made by an overlay"),
     absent("sif-fuse", Switch, &["SIF_FUSE"], "images are mounted by the kernel"),
     absent("fusemount", List, &["FUSESPEC"], "mount the file system on the host and show it with --bind"),
-    absent("net", Switch, &["NET", "UNSHARE_NET"], NETWORK).short('n'),
-    absent("network", Text, &["NETWORK"], NETWORK),
-    absent("network-args", List, &["NETWORK_ARGS"], NETWORK),
-    absent("netns-path", Text, &["NETNS_PATH"], NETWORK),
+    absent("network-args", List, &["NETWORK_ARGS"], "they are for CNI plugins, and no network is set up by these"),
+    absent("netns-path", Text, &["NETNS_PATH"], "start the whole command in the namespace: 'nsenter --net=PATH' or 'ip netns exec NAME' does that"),
     absent("security", List, &["SECURITY"], PRIVILEGES),
     absent("add-caps", Text, &["ADD_CAPS"], PRIVILEGES),
     absent("drop-caps", Text, &["DROP_CAPS"], PRIVILEGES),

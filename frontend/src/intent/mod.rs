@@ -56,6 +56,8 @@ pub struct Intent {
     pub ipc: bool,
     /// `--uts`, or implied.
     pub uts: bool,
+    /// `--net`: a network of its own, without any device but loopback.
+    pub net: bool,
     /// `--hostname`
     pub hostname: Option<Hostname>,
     /// `--dns`, in order.
@@ -183,6 +185,7 @@ impl Intent {
             pid: given.is_on("pid") && !given.is_on("no-pid"),
             ipc: given.is_on("ipc"),
             uts: given.is_on("uts") || hostname.is_some(),
+            net: own_network(&given, dialect)?,
             hostname,
             name_servers: name_servers(&given)?,
             app: given.last("app").map(app).transpose()?,
@@ -290,6 +293,19 @@ fn home(given: &Given) -> Outcome<HomeRequest> {
 fn hostname(name: &OsStr) -> Outcome<Hostname> {
     Hostname::new(name.to_string_lossy().into_owned())
         .map_err(|rule| Failure::new(format!("invalid --hostname {}: {rule}", shown(name))))
+}
+
+/// Whether the container has a network of its own. SingularityCE means a bridge by `--net` alone, Apptainer nothing
+/// but loopback.
+fn own_network(given: &Given, dialect: Dialect) -> Outcome<bool> {
+    let name = match (given.last("network").and_then(OsStr::to_str), given.is_on("net"), dialect) {
+        (None, false, _) if given.last("network").is_none() => return Ok(false),
+        (Some("none"), ..) | (None, true, Dialect::Apptainer) => return Ok(true),
+        (None, true, Dialect::Singularity) => "bridge".into(),
+        _ => given.last("network").map(shown).unwrap_or_default(),
+    };
+    Err(Failure::new(format!("network '{name}' is not supported: there is no set-up of networks by CNI plugins"))
+        .hint("leave --net and --network out to use the host's network, or write --net --network none to have only loopback"))
 }
 
 /// `ADDRESS[,ADDRESS...]`

@@ -93,7 +93,7 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
     let for_root = flow::choose(&facts).flow() == Flow::Setuid && !caller.is_root();
     let mut sources = Sources { all: Vec::new(), for_root };
     let stack = layers::stack(intent, site, &mut sources)?;
-    let mut namespaces = Namespaces { pid: intent.pid, ipc: intent.ipc, uts: intent.uts };
+    let mut namespaces = Namespaces { pid: intent.pid, ipc: intent.ipc, uts: intent.uts, net: intent.net };
     for (wanted, allowed, name) in [
         (&mut namespaces.pid, &site.allow_pid_ns, "pid"),
         (&mut namespaces.ipc, &site.allow_ipc_ns, "ipc"),

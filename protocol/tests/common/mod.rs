@@ -41,16 +41,24 @@ pub(crate) fn path(text: &str) -> ContainerPath {
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     let account_files = proptest::sample::subsequence(
         vec![AccountFile::Passwd, AccountFile::Group, AccountFile::Hostname, AccountFile::ResolvConf],
-        0..=3,
+        0..=4,
     )
     .prop_shuffle();
     let hostname = proptest::option::of("[a-z0-9A-Z][a-zA-Z0-9.-]{0,63}");
-    let namespaces = any::<(bool, bool, bool)>();
+    let namespaces = any::<(bool, bool, bool, bool)>();
     (stacks(), vec(mounts(), 0..12), namespaces, hostname, account_files, any::<bool>(), any::<usize>())
         .prop_map(
-            |((root, layers, writable), mounts, (pid, ipc, uts), hostname, account_files, warnings, turn)| {
+            |(
+                (root, layers, writable),
+                mounts,
+                (pid, ipc, uts, net),
+                hostname,
+                account_files,
+                warnings,
+                turn,
+            )| {
                 let hostname = hostname.map(|name| Hostname::new(name).expect("a good host name"));
-                let namespaces = Namespaces { pid, ipc, uts: uts || hostname.is_some() };
+                let namespaces = Namespaces { pid, ipc, uts: uts || hostname.is_some(), net };
                 let mut plan =
                     Plan { root, layers, writable, mounts, namespaces, hostname, account_files, warnings };
                 number(&mut plan, turn);
