@@ -5,19 +5,23 @@ mod support;
 
 use frontend::fuse::{Overlay, Owners};
 use frontend::image::Access;
-use frontend::sys::lock::{get_attribute, set_attribute};
+use frontend::overlay::marks::{self, Reader};
+use frontend::sys::attributes::{get_attribute, set_attribute};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
-use support::fuse::{Inside, ext3, in_namespaces};
-use support::{Place, SOMEBODY, run};
+use support::fuse::{Inside, OFFSET, ext3, in_namespaces};
+use support::{Place, SOMEBODY, as_somebody, elsewhere, run};
 
 const ATTRIBUTE: &std::ffi::CStr = c"user.test";
 
@@ -347,16 +351,17 @@ fn assert_fuse_differences(found: &Differences, linked: &[&'static str]) {
     );
     let always =
         ["- .wh.mark 644 \"\" links=1 attribute=\"\" time=false", "- holes/hole pipe=false device=true"];
-    let mut seen_again = [&always[..], linked].concat();
-    seen_again.sort();
-    assert_eq!(sorted(&found.seen_again), seen_again);
+    assert_eq!(sorted(&found.seen_again), sorted_too([&always[..], linked].concat()));
     // Until the servers are started anew, nothing in the directory of a whiteout made by hand is listed.
     let unlisted = "- holes/beside 644 \"\" links=1 attribute=\"\" time=false";
     assert!(found.seen.iter().any(|line| line == unlisted), "{found:#?}");
 }
 
 fn sorted(lines: &[String]) -> Vec<&str> {
-    let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    sorted_too(lines.iter().map(String::as_str).collect())
+}
+
+fn sorted_too(mut lines: Vec<&str>) -> Vec<&str> {
     lines.sort();
     lines
 }
@@ -384,4 +389,136 @@ fn fuse_overlayfs_on_a_squashfs_and_an_ext3_is_no_different() {
         at
     });
     assert_fuse_differences(&found, &LINKED_ON_SQUASHFS);
+}
+
+/// What root's kernel makes of an ext3 and the layer below, in a mount namespace that ends with this process.
+fn roots_overlay(place: &Place, image: &Path) -> PathBuf {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    let [lower, disk, at] = ["lower", "disk", "merged"].map(|name| place.join(name));
+    for directory in [&disk, &at] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    run("mount", &["-o", "loop", image.to_str().unwrap(), disk.to_str().unwrap()]);
+    for directory in ["upper", "work"].map(|name| disk.join(name)) {
+        fs::create_dir_all(&directory).unwrap();
+        chown(&directory, Some(SOMEBODY.0), Some(SOMEBODY.1)).unwrap();
+    }
+    let [upper, work] = ["upper", "work"].map(|name| disk.join(name));
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    mount(Some("overlay"), &at, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    at
+}
+
+fn at_last_as_root(work: impl FnOnce()) {
+    let child = elsewhere(|| {
+        work();
+        Ok(())
+    });
+    assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+}
+
+/// The layer below, and a plain directory in which everything was done.
+fn fill_two(place: &Place) {
+    assert!(as_somebody(|| {
+        let [lower, plain] = ["lower", "plain"].map(|name| place.join(name));
+        for directory in [&lower, &plain] {
+            fs::create_dir(directory).unwrap();
+            fill(directory);
+        }
+        operate(&plain);
+        Ok(())
+    }));
+}
+
+#[test]
+fn what_fuse_overlayfs_wrote_to_an_ext3_means_the_same_to_roots_kernel() {
+    for offset in [0, OFFSET] {
+        let place = Place::new();
+        let image = ext3(&place, offset, 16);
+        fill_two(&place);
+        in_namespaces(&place, |inside| {
+            let ext3 = inside.serve_ext3(&image, offset, Access::ReadWrite).unwrap();
+            let [upper, work] = ["upper", "work"].map(|name| ext3.join(name));
+            fs::create_dir(&upper).unwrap();
+            fs::create_dir(&work).unwrap();
+            let [lower, at] = ["lower", "merged"].map(|name| inside.at(name));
+            fuse_overlay(inside, &lower, &upper, &work, &at);
+            operate(&at);
+        });
+        run("e2fsck", &["-fn", &format!("{}?offset={offset}", image.display())]);
+        at_last_as_root(|| {
+            let bare = place.join("bare.img");
+            let mut from = File::open(&image).unwrap();
+            io::Seek::seek(&mut from, io::SeekFrom::Start(offset)).unwrap();
+            io::copy(&mut from, &mut File::create(&bare).unwrap()).unwrap();
+            let at = roots_overlay(&place, &bare);
+            let found = compare(&snapshot(&place.join("plain")), &snapshot(&at));
+            let unwritten = [
+                "- .wh.mark 644 \"\" links=1 attribute=\"\" time=false",
+                "- holes/hole pipe=false device=true",
+            ];
+            assert_eq!(sorted(&found), sorted_too([&unwritten[..], &LINKED[..]].concat()));
+        });
+    }
+}
+
+#[test]
+fn what_roots_kernel_wrote_to_an_ext3_means_the_same_to_fuse_overlayfs() {
+    let place = Place::new();
+    let image = ext3(&place, 0, 16);
+    fill_two(&place);
+    at_last_as_root(|| {
+        let at = roots_overlay(&place, &image);
+        setgroups(&[]).unwrap();
+        setgid(Gid::from_raw(SOMEBODY.1)).unwrap();
+        setuid(Uid::from_raw(SOMEBODY.0)).unwrap();
+        operate(&at);
+    });
+    in_namespaces(&place, |inside| {
+        let (upper, work) = ext3_upper(inside, &image);
+        let [lower, at] = ["lower", "stacked"].map(|name| inside.at(name));
+        fuse_overlay(inside, &lower, &upper, &work, &at);
+        let found = compare(&snapshot(&inside.at("plain")), &snapshot(&at));
+        let unwritten =
+            ["- .wh.mark 644 \"\" links=1 attribute=\"\" time=false", "- holes/hole pipe=false device=true"];
+        assert_eq!(sorted(&found), sorted_too([&unwritten[..], &LINKED_ON_SQUASHFS[..]].concat()));
+        fs::write(at.join("after"), "after").unwrap();
+    });
+}
+
+#[test]
+fn marks_that_a_flow_would_misread_are_found() {
+    let place = Place::new();
+    let marked = |name: &str, attribute: &std::ffi::CStr| {
+        fs::create_dir_all(place.join(name).join("directory")).unwrap();
+        set_attribute(File::open(place.join(name).join("directory")).unwrap(), attribute, b"y").unwrap();
+    };
+    marked("root", c"trusted.overlay.opaque");
+    marked("user", c"user.overlay.opaque");
+    marked("fuse", c"user.fuseoverlayfs.opaque");
+    fs::create_dir(place.join("file")).unwrap();
+    fs::write(place.join("file/.wh.gone"), "").unwrap();
+    let found = |layer: &str, reader: Reader| marks::misread(&place.join(layer), reader).unwrap().is_some();
+    use Reader::{FuseOverlayfs, RootsKernel, UsersKernel};
+    for (layer, misreaders) in [
+        ("root", [false, true, true]),
+        ("user", [true, false, false]),
+        ("fuse", [true, true, false]),
+        ("file", [true, true, false]),
+    ] {
+        assert_eq!(
+            [RootsKernel, UsersKernel, FuseOverlayfs].map(|reader| found(layer, reader)),
+            misreaders,
+            "{layer}"
+        );
+        assert_eq!(marks::settle(&place.join(layer)).unwrap(), [0; 0]);
+        assert_eq!(
+            [RootsKernel, UsersKernel, FuseOverlayfs].map(|reader| found(layer, reader)),
+            [false; 3],
+            "{layer}"
+        );
+    }
+    assert!(fs::symlink_metadata(place.join("file/gone")).unwrap().file_type().is_char_device());
 }

@@ -19,11 +19,13 @@ use crate::error::{Doing, Failure, Outcome};
 use crate::image::{Access, Ext3, Squashfs};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
+use crate::overlay::marks;
 use nix::fcntl::OFlag;
 use server::{Server, Start};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The servers of one container, in the order of their start.
@@ -146,9 +148,10 @@ impl<'a> Servers<'a> {
         let found = self.programs.find(FUSE_OVERLAYFS)?;
         let lowers: Vec<OwnedFd> =
             overlay.lowers.iter().map(|lower| open_layer(lower)).collect::<Outcome<_>>()?;
-        let uppers: Vec<OwnedFd> = match overlay.upper {
-            Some((upper, work)) => vec![open_layer(upper)?, open_layer(work)?],
-            None => Vec::new(),
+        let work = overlay.upper.map(|(upper, work)| prepare_upper(upper, work)).transpose()?;
+        let uppers: Vec<OwnedFd> = match (overlay.upper, &work) {
+            (Some((upper, _)), Some(work)) => vec![open_layer(upper)?, open_layer(work)?],
+            _ => Vec::new(),
         };
         // A descriptor's name has no character that the option text gives a meaning to; fuse-overlayfs resolves it.
         let name = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
@@ -164,7 +167,7 @@ impl<'a> Servers<'a> {
             .inheriting(lowers.into_iter().chain(uppers))
             .keeping_capabilities();
         self.start(match overlay.upper {
-            Some((upper, work)) => start.changing([upper, work]),
+            Some((upper, work)) => start.changing([upper, work]).upper(upper),
             None => start,
         })
     }
@@ -184,8 +187,14 @@ impl<'a> Servers<'a> {
     /// A server died while the container ran, or did not close its image; each one is in the message.
     pub fn finish(mut self) -> Outcome<()> {
         let mut failures = Vec::new();
-        while let Some(server) = self.running.pop() {
-            failures.extend(server.finish(self.interrupts).err());
+        while let Some(mut server) = self.running.pop() {
+            let upper = server.upper.take();
+            failures.extend(server.finish(self.interrupts, self.programs).err());
+            if let Some(Err(failure)) = upper.map(|upper| self.settle(&upper)) {
+                message::warning(format!(
+                    "{failure}; without --userns and --fakeroot, deleted files can be seen again"
+                ));
+            }
         }
         let mut failures = failures.into_iter();
         let Some(first) = failures.next() else {
@@ -196,11 +205,38 @@ impl<'a> Servers<'a> {
     }
 }
 
+impl Servers<'_> {
+    /// Has the next flow understand what fuse-overlayfs wrote, whichever it is.
+    fn settle(&mut self, upper: &Path) -> Outcome<()> {
+        let needing_root = marks::settle(upper)?;
+        if let Some(holder) = self.running.iter_mut().rev().find(|server| upper.starts_with(&server.at)) {
+            holder.opaque.extend(needing_root);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Servers<'_> {
     fn drop(&mut self) {
         while let Some(server) = self.running.pop() {
             drop(server);
         }
+    }
+}
+
+/// Makes the directory that fuse-overlayfs works in: root's kernel overlay leaves one in `work` that is closed to others. What
+/// that overlay wrote is marked for fuse-overlayfs too.
+fn prepare_upper(upper: &Path, work: &Path) -> Outcome<PathBuf> {
+    let by_kernel = std::fs::symlink_metadata(work.join("work")).is_ok_and(|data| data.mode() & 0o777 == 0);
+    if by_kernel {
+        marks::settle(upper)?;
+    }
+    let own = work.join("fuse-overlayfs");
+    match std::fs::create_dir(&own) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).doing(|| format!("creating {}", shown(&own)))
+        }
+        _ => Ok(own),
     }
 }
 

@@ -4,11 +4,12 @@ use super::answers::{await_answer, ending};
 use super::connection;
 use super::stand_in::{self, StandIn};
 use crate::confined::domain::Domain;
-use crate::confined::helper::{Program, STANDARD_PATH, said};
+use crate::confined::helper::{Program, Programs, STANDARD_PATH, said};
 use crate::error::{Doing, Failure, Outcome};
 use crate::image::{self, Access};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
+use crate::overlay::debugfs;
 use crate::sys::signal::{Disposition, set_blocked, set_disposition};
 use crate::sys::{capabilities, child, descriptors};
 use landlock::RulesetCreated;
@@ -45,6 +46,7 @@ pub(super) struct Start<'a> {
     access: Access,
     image: Option<&'a File>,
     closing: Option<Window>,
+    upper: Option<PathBuf>,
     reads: Vec<PathBuf>,
     changes: Vec<PathBuf>,
     inherited: Vec<OwnedFd>,
@@ -57,7 +59,12 @@ pub(super) struct Start<'a> {
 pub(super) struct Server {
     name: &'static str,
     subject: PathBuf,
-    at: PathBuf,
+    /// Where it is mounted.
+    pub(super) at: PathBuf,
+    /// The upper directory of an overlay.
+    pub(super) upper: Option<PathBuf>,
+    /// The inodes of directories that are opaque and need root's mark of that, once the image is closed.
+    pub(super) opaque: Vec<u64>,
     process: Child,
     words: Words,
     written: Option<(File, Window)>,
@@ -76,6 +83,7 @@ impl<'a> Start<'a> {
             access: Access::ReadOnly,
             image: None,
             closing: None,
+            upper: None,
             reads: Vec::new(),
             changes: Vec::new(),
             inherited: Vec::new(),
@@ -99,6 +107,12 @@ impl<'a> Start<'a> {
     /// Expects the ext3 in this part of the image to be closed when the server ends.
     pub(super) fn closing(mut self, window: Window) -> Self {
         self.closing = Some(window);
+        self
+    }
+
+    /// Names the directory whose marks it is going to change.
+    pub(super) fn upper(mut self, upper: &Path) -> Self {
+        self.upper = Some(upper.to_path_buf());
         self
     }
 
@@ -157,6 +171,8 @@ impl<'a> Start<'a> {
             name: self.program.name,
             subject: self.subject.to_path_buf(),
             at: self.at.to_path_buf(),
+            upper: self.upper.clone(),
+            opaque: Vec::new(),
             process,
             words: Words { pipe: words.into(), heard: Vec::new() },
             written,
@@ -281,7 +297,7 @@ impl Words {
 
 impl Server {
     /// Unmounts and waits for the end; for an image that was written to, until it is on disk.
-    pub(super) fn finish(mut self, interrupts: &Interrupts) -> Outcome<()> {
+    pub(super) fn finish(mut self, interrupts: &Interrupts, programs: &Programs) -> Outcome<()> {
         let waiting = || format!("waiting for {} to close {}", self.name, shown(&self.subject));
         if let Some(status) = self.process.try_wait().doing(waiting)? {
             self.unmount();
@@ -295,14 +311,33 @@ impl Server {
         let Some((image, window)) = self.written.take() else {
             return Ok(());
         };
-        let writing = || format!("writing {} to disk", shown(&self.subject));
-        image.sync_all().doing(writing)?;
+        if let Err(failure) = self.mark_for_root(programs, &image, window) {
+            message::warning(format!(
+                "{failure}; without --userns and --fakeroot, deleted files can be seen again"
+            ));
+        }
+        image.sync_all().doing(|| format!("writing {} to disk", shown(&self.subject)))?;
         let ext3 = image::inspect_ext3(&image, &self.subject, window)?;
         if ext3.is_closed() {
             return Ok(());
         }
         Err(Failure::new(format!("{} did not close {}", self.name, shown(&self.subject)))
             .hint(format!("{} repairs it", ext3.repair_command(&self.subject))))
+    }
+
+    /// Gives opaque directories the attribute that only root can set in a mounted file system.
+    fn mark_for_root(&self, programs: &Programs, image: &File, window: Window) -> Outcome<()> {
+        if self.opaque.is_empty() {
+            return Ok(());
+        }
+        let lines = self.opaque.iter().map(|inode| format!("ea_set <{inode}> trusted.overlay.opaque y\n"));
+        // What is held back already is not held by this one: the command's end waits for these few changes.
+        let undisturbed = Interrupts::hold()?;
+        debugfs::change(programs, image, window.offset, &lines.collect::<String>(), &undisturbed).map_err(
+            |failure| {
+                failure.context(format!("while marking replaced directories in {}", shown(&self.subject)))
+            },
+        )
     }
 
     fn unmount(&mut self) {

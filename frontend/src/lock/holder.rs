@@ -5,7 +5,7 @@
 use super::Range;
 use crate::image::Access;
 use crate::message::shown;
-use crate::sys::lock::{get_attribute, set_attribute};
+use crate::sys::attributes::{get_attribute, set_attribute};
 use nix::unistd::{Pid, User, getpid, getuid};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, OsStr, OsString};

@@ -1,11 +1,12 @@
 //! Making an ext3 file system for an overlay.
 
+use super::debugfs;
 use super::layout::Layout;
-use crate::confined::helper::{DEBUGFS, Helper, MKFS_EXT3, Programs, SUBJECT};
-use crate::error::{Doing, Failure, Outcome};
+use crate::confined::helper::{Helper, MKFS_EXT3, Programs, SUBJECT};
+use crate::error::{Failure, Outcome};
 use crate::file::directory_of;
 use crate::image::{self, Format};
-use crate::making::{Interrupts, Staging};
+use crate::making::Interrupts;
 use crate::message::shown;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -93,20 +94,7 @@ impl Recipe<'_> {
                 let _ = writeln!(commands, "set_inode_field {path} {field} {id}");
             }
         }
-        let script = Staging::in_temporary_directory()?;
-        let script_file = script.path().join("owner");
-        std::fs::write(&script_file, commands).doing(|| format!("writing {}", shown(&script_file)))?;
-        let ended = Helper::new(self.programs, DEBUGFS)?
-            .args(["-w", "-f"])
-            .args([script_file.as_os_str(), SUBJECT.as_ref()])
-            .changes_file(file)
-            .reads(script.path())
-            .run(interrupts, || {})?;
-        // Its exit status does not say; it complains of what went wrong, after a line with its version.
-        match ended.complaints().iter().find(|line| !line.starts_with("debugfs 1.")) {
-            Some(complaint) => Err(Failure::new(format!("debugfs failed: {complaint}"))),
-            None => Ok(()),
-        }
+        debugfs::change(self.programs, file, 0, &commands, interrupts)
     }
 }
 

@@ -7,9 +7,11 @@ use crate::making::Interrupts;
 use crate::message;
 use std::path::{Path, PathBuf};
 
+pub(crate) mod debugfs;
 mod embed;
 mod ext3;
 mod layout;
+pub mod marks;
 mod sync;
 
 use ext3::{Owner, Recipe};

@@ -1,10 +1,10 @@
 //! The only unsafe code of the frontend.
 
+pub mod attributes;
 pub mod capabilities;
 pub mod child;
 pub mod children;
 pub mod descriptors;
 pub mod fork;
-pub mod lock;
 pub mod probe;
 pub mod signal;

@@ -1,4 +1,5 @@
-//! Extended attributes of open files, in which the taker of a write lock leaves word of itself.
+//! Extended attributes of open files: in them the taker of a write lock leaves word of itself, and overlays mark what
+//! they replaced.
 
 use nix::errno::Errno;
 use std::ffi::CStr;
@@ -15,6 +16,24 @@ pub fn get_attribute(file: impl AsFd, name: &CStr, buffer: &mut [u8]) -> Result<
     // buffer's length into the buffer.
     let read = unsafe { libc::fgetxattr(fd, name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
     usize::try_from(read).map_err(|_| Errno::last())
+}
+
+/// The names of the extended attributes, each ended by NUL; none where the file system has no extended attributes.
+///
+/// # Errors
+/// `EACCES` and the like.
+pub fn attribute_names(file: impl AsFd) -> Result<Vec<u8>, Errno> {
+    // The most that Linux hands out.
+    let mut names = vec![0; 64 << 10];
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is borrowed and so open; the kernel writes at most the buffer's length into the buffer.
+    let read = unsafe { libc::flistxattr(fd, names.as_mut_ptr().cast(), names.len()) };
+    match usize::try_from(read) {
+        Ok(read) => names.truncate(read),
+        Err(_) if matches!(Errno::last(), Errno::EOPNOTSUPP | Errno::ENOSYS) => names.clear(),
+        Err(_) => return Err(Errno::last()),
+    }
+    Ok(names)
 }
 
 /// Sets an extended attribute.
