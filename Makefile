@@ -6,7 +6,7 @@ DESTDIR    ?=
 TARGET     ?= $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PREFIX SYSCONFDIR DESTDIR TARGET
 
-.PHONY: build demo install uninstall check test bench fuzz clean help
+.PHONY: build demo install uninstall packages test-packages check test bench fuzz clean help
 
 build: ## compile the release for PREFIX and SYSCONFDIR
 	packaging/build
@@ -19,6 +19,12 @@ install: build ## put the release on this machine, or below DESTDIR (as root)
 
 uninstall: ## remove what install put there; a changed singularity.conf stays
 	packaging/uninstall
+
+packages: ## make .deb and .rpm packages in $TARGET/packages
+	packaging/package
+
+test-packages: ## and try them: install, use, upgrade, remove, in a Debian of their own (as root)
+	packaging/test-packages
 
 check: ## format, lints, documentation
 	packaging/check
@@ -36,4 +42,4 @@ clean: ## remove everything that was built
 	packaging/build clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
