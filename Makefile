@@ -3,8 +3,9 @@
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 DESTDIR    ?=
+SETUID     ?= yes
 TARGET     ?= $(abspath $(or $(CARGO_TARGET_DIR),target))
-export PREFIX SYSCONFDIR DESTDIR TARGET
+export PREFIX SYSCONFDIR DESTDIR SETUID TARGET
 
 .PHONY: build demo install uninstall packages test-packages check test bench fuzz clean help
 
@@ -14,7 +15,7 @@ build: ## compile the release for PREFIX and SYSCONFDIR
 demo: ## install what is needed, build, install, and show a persistent overlay
 	packaging/demo
 
-install: build ## put the release on this machine, or below DESTDIR (as root)
+install: build ## put the release on this machine, or below DESTDIR (as root); SETUID=no: without privilege
 	packaging/install
 
 uninstall: ## remove what install put there; a changed singularity.conf stays

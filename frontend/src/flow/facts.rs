@@ -2,10 +2,12 @@
 
 use super::host;
 use crate::intent::Intent;
+use crate::launch::setuid_starter;
 use crate::user::Caller;
 use config::Settings;
 use protocol::{Content, Plan, Writable};
 use std::fmt;
+use std::path::Path;
 
 /// Everything that decides.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,7 +16,7 @@ pub struct Facts {
     pub asked: bool,
     /// This process is in a user namespace that somebody made.
     pub inside: bool,
-    /// The caller is root.
+    /// The caller is root, who needs the starter but not its setuid bit, and the starter is installed.
     pub root: bool,
     /// Why the setuid starter has no power here, if that is so.
     pub powerless: Option<String>,
@@ -46,7 +48,7 @@ impl Facts {
         Self {
             asked: intent.userns,
             inside: host::in_user_namespace(),
-            root: caller.is_root(),
+            root: caller.is_root() && Path::new(&setuid_starter()).exists(),
             powerless: host::setuid_fault(),
             disallowed: (!site.allow_setuid.value).then_some(site.allow_setuid.line),
             needs: Vec::new(),
