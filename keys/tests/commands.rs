@@ -112,7 +112,7 @@ fn what_is_signed_with_a_new_key_verifies_here_and_with_gnupg() {
     let said = user.ok("verify image.sif", "");
     assert!(said.contains("[LOCAL]            Signing entity: Ada (tests) <ada@example.org>\n"), "{said}");
     assert!(said.contains("\n3   |1       |NONE    |FS\n"), "{said}");
-    user.ok("key export --armor ada.asc", "0\n");
+    user.ok("key export --armor ada.asc", "");
     user.gpg(&["--import", "ada.asc"]);
     user.signature(&image);
     user.gpg(&["--verify", "signature.asc"]);
@@ -316,20 +316,28 @@ fn importing_twice_exporting_nothing_and_removing_what_is_not_there_fail_as_scri
     let user = User::new();
     user.file("signer.asc", SIGNER);
     user.file("none.asc", b"no key\n");
-    assert!(user.fails("key export x", "0\n", 10).contains("keyring is empty"));
+    assert!(user.fails("key export x", "", 10).contains("keyring is empty"));
     assert!(user.fails("sign signer.asc", "", 255).contains("keyring is empty"));
     assert!(user.fails("key import none.asc", "", 2).contains("ERROR:   key import command failed"));
     user.ok("key import signer.asc", "");
     let twice = user.fails("key import signer.asc", "", 2);
     assert!(twice.contains(&format!("fingerprint {SIGNER_FINGERPRINT} already belongs")), "{twice}");
     assert!(user.fails("key remove ABCD", "", 255).contains("no key matching given fingerprint found"));
-    assert!(user.fails("key export x", "1\n", 10).contains("not one of the numbers"));
-    user.ok("key export x", "0\n");
     let listing = user.ok("key list", "");
     let expected = format!(
         "0) U: Sample Key (test only) <sample@example.org>\n   C: 2026-11-20 15:00:15 +0000 UTC\n   F: {SIGNER_FINGERPRINT}\n   L: 4096\n   --------\n"
     );
     assert!(listing.starts_with("Public key listing (") && listing.ends_with(&expected), "{listing}");
+}
+
+#[test]
+fn one_of_several_keys_is_exported_by_its_number() {
+    let user = User::new();
+    user.file("signer.asc", SIGNER);
+    user.ok("key import signer.asc", "");
+    newpair(&user);
+    assert!(user.fails("key export x", "2\n", 10).contains("not one of the numbers"));
+    assert!(user.ok("key export x", "0\n").ends_with(&format!("{SIGNER_FINGERPRINT} correctly exported to file: x\n")));
 }
 
 #[test]

@@ -33,6 +33,25 @@ fn prepare(world: &World, command: &str) {
     }
 }
 
+/// What examples about signatures and keys find: a key of the user's own, a colleague's, and signed images to verify.
+fn prepare_keys(world: &World, command: &str) {
+    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../frontend/tests/images");
+    let read = |name: &str| std::fs::read_to_string(format!("{images}/{name}")).expect("it is in the source");
+    world.write("colleague.asc", &read("tiny-signed-pgp.pub.asc"));
+    paste(world, "openssl genpkey -algorithm ed25519 -out private.pem");
+    paste(world, "openssl pkey -in private.pem -pubout -out public.pem");
+    let newpair = "lamina key newpair -N Ada -E ada@example.org -C '' -P '' -b 2048";
+    match command {
+        "key remove" => paste(world, "lamina key import colleague.asc"),
+        "key import" | "key newpair" => {}
+        _ => paste(world, newpair),
+    }
+    if command == "verify" {
+        paste(world, "lamina sign image.sif");
+        paste(world, "lamina sign --key private.pem image.sif");
+    }
+}
+
 /// Runs a line as it would be pasted into a shell. Only root may change the site's file, and not in a test.
 fn paste(world: &World, line: &str) {
     let line = match line.split_once(" config global ") {
@@ -41,7 +60,7 @@ fn paste(world: &World, line: &str) {
     };
     let path = world.installed().prefix().join("bin");
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display());
-    world.program("/bin/sh").args(["-c", &line]).env("PATH", path).run().assert_ok();
+    world.program("/bin/sh").args(["-c", &line]).env("PATH", path).env("SINGULARITY_SYPGPDIR", world.path("ring")).run().assert_ok();
 }
 
 #[test]
@@ -54,6 +73,9 @@ fn every_example_of_every_command_works_as_it_is_printed() {
         let examples = examples(&help);
         assert!(!examples.is_empty(), "{command} has no examples");
         prepare(&world, &command);
+        if ["sign", "verify"].contains(&command.as_str()) || command.starts_with("key ") {
+            prepare_keys(&world, &command);
+        }
         for line in examples {
             paste(&world, line);
         }

@@ -343,7 +343,13 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  sign image.sif\n  sign --keyidx 1 image.sif\n  sign --key private.pem image.sif",
+        examples: "\
+            # with your only OpenPGP key, or the one you pick\n\
+            sign image.sif\n\
+            # with the first of those that 'key list --secret' shows\n\
+            sign --keyidx 0 image.sif\n\
+            # with a key that 'openssl genpkey' made\n\
+            sign --key private.pem image.sif",
         run: by_keys,
     },
     Entry {
@@ -354,7 +360,12 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: VERIFY_NOTES,
-        examples: "  verify image.sif\n  verify --json image.sif\n  verify --key public.pem image.sif",
+        examples: "\
+            # with the OpenPGP keys that were imported\n\
+            verify image.sif\n\
+            verify --json image.sif\n\
+            # with the public half of a key that 'openssl genpkey' made\n\
+            verify --key public.pem image.sif",
         run: by_keys,
     },
     Entry {
@@ -365,7 +376,9 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (0, 0),
         interspersed: true,
         notes: "",
-        examples: "  key newpair\n  key newpair --name 'Ada' --email ada@example.org --comment ''",
+        examples: "\
+            # without questions, for a machine that signs by itself; without options all is asked for\n\
+            key newpair --name 'Build host' --email builds@example.org --comment '' --password ''",
         run: by_keys,
     },
     Entry {
@@ -376,7 +389,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (0, 0),
         interspersed: true,
         notes: "",
-        examples: "  key list\n  key list --secret",
+        examples: "key list\nkey list --secret",
         run: by_keys,
     },
     Entry {
@@ -387,7 +400,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  key import colleague.asc",
+        examples: "key import colleague.asc",
         run: by_keys,
     },
     Entry {
@@ -398,7 +411,9 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  key export --armor mine.asc",
+        examples: "\
+            # as text, to hand out\n\
+            key export --armor mine.asc",
         run: by_keys,
     },
     Entry {
@@ -409,7 +424,9 @@ pub(super) const COMMANDS: &[Entry] = &[
         positionals: (1, 1),
         interspersed: true,
         notes: "",
-        examples: "  key remove 4F84A98CEB896E98D5040619F8A6989D4BEFF3AC",
+        examples: "\
+            # by its fingerprint\n\
+            key remove 4F84A98CEB896E98D5040619F8A6989D4BEFF3AC",
         run: by_keys,
     },
     Entry {

@@ -269,12 +269,16 @@ pub(crate) fn export(invocation: &Invocation, given: &Given, words: &[OsString])
 
 fn export_public(ring: &Ring, given: &Given, file: &Path) -> Outcome<()> {
     let mut keys: Vec<SignedPublicKey> = ring.keys()?;
-    if keys.is_empty() {
-        return Err(Failure::new("keyring is empty"));
-    }
-    let list: String = keys.iter().enumerate().map(|(index, key)| listed(index, key)).collect();
-    answer::print(list)?;
-    let key = keys.swap_remove(prompt::number("Enter # of public key to use : ", keys.len())?);
+    let index = match keys.len() {
+        0 => return Err(Failure::new("keyring is empty")),
+        1 => 0,
+        count => {
+            let list: String = keys.iter().enumerate().map(|(index, key)| listed(index, key)).collect();
+            answer::print(list)?;
+            prompt::number("Enter # of public key to use : ", count)?
+        }
+    };
+    let key = keys.swap_remove(index);
     let exporting = || "writing the key".to_owned();
     let bytes = match given.is_on("armor") {
         true => key.to_armored_bytes(ArmorOptions::default()).doing(exporting)?,
