@@ -337,7 +337,10 @@ fn one_of_several_keys_is_exported_by_its_number() {
     user.ok("key import signer.asc", "");
     newpair(&user);
     assert!(user.fails("key export x", "2\n", 10).contains("not one of the numbers"));
-    assert!(user.ok("key export x", "0\n").ends_with(&format!("{SIGNER_FINGERPRINT} correctly exported to file: x\n")));
+    assert!(
+        user.ok("key export x", "0\n")
+            .ends_with(&format!("{SIGNER_FINGERPRINT} correctly exported to file: x\n"))
+    );
 }
 
 #[test]

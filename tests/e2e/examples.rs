@@ -37,7 +37,7 @@ fn prepare(world: &World, command: &str) {
 fn prepare_keys(world: &World, command: &str) {
     let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../frontend/tests/images");
     let read = |name: &str| std::fs::read_to_string(format!("{images}/{name}")).expect("it is in the source");
-    world.write("colleague.asc", &read("tiny-signed-pgp.pub.asc"));
+    world.write("colleague.asc", read("tiny-signed-pgp.pub.asc"));
     paste(world, "openssl genpkey -algorithm ed25519 -out private.pem");
     paste(world, "openssl pkey -in private.pem -pubout -out public.pem");
     let newpair = "lamina key newpair -N Ada -E ada@example.org -C '' -P '' -b 2048";
@@ -60,7 +60,13 @@ fn paste(world: &World, line: &str) {
     };
     let path = world.installed().prefix().join("bin");
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display());
-    world.program("/bin/sh").args(["-c", &line]).env("PATH", path).env("SINGULARITY_SYPGPDIR", world.path("ring")).run().assert_ok();
+    world
+        .program("/bin/sh")
+        .args(["-c", &line])
+        .env("PATH", path)
+        .env("SINGULARITY_SYPGPDIR", world.path("ring"))
+        .run()
+        .assert_ok();
 }
 
 #[test]
