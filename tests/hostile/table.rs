@@ -459,7 +459,10 @@ const PROMISES: &[Row] = &[
     ),
     (
         "one thread, and one small program",
-        &["while_a_container_runs_none_of_its_processes_is_roots", "what_runs_as_root_stays_small"],
+        &[
+            "while_a_container_runs_none_of_its_processes_is_roots",
+            "what_runs_as_root_is_as_small_as_the_readme_says",
+        ],
     ),
     (
         "failures: whatever call fails, the container is whole or there is none",

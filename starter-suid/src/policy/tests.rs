@@ -747,17 +747,72 @@ fn twists() -> impl Strategy<Value = fn(&mut Facts)> {
     proptest::sample::select(all)
 }
 
+/// What no kernel may ever say of a file, together.
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let kind = proptest::sample::select(vec![
+        FileType::RegularFile,
+        FileType::Directory,
+        FileType::Fifo,
+        FileType::Socket,
+        FileType::BlockDevice,
+        FileType::Unknown,
+    ]);
+    let size = prop_oneof![any::<u64>(), Just(0), Just(WINDOW.size), Just(WINDOW.size - 1), Just(u64::MAX)];
+    let superblock = prop_oneof![
+        Just(None),
+        size.clone().prop_map(|bytes| Some(Superblock::Squashfs { bytes })),
+        size.clone().prop_map(|bytes| Some(Superblock::Ext3 { bytes })),
+    ];
+    let place = proptest::option::of("(/[a-c.]{0,2}){0,4}".prop_map(String::into_bytes));
+    let file_system = prop_oneof![any::<u64>(), proptest::sample::select(PSEUDO_FILE_SYSTEMS)];
+    (kind, any::<[bool; 4]>(), size, any::<[u32; 2]>(), file_system, place, superblock, 0..3u64).prop_map(
+        |(
+            kind,
+            [readable, writable, mount_root, in_sif],
+            size,
+            [uid, gid],
+            file_system,
+            place,
+            superblock,
+            links,
+        )| {
+            let identity = (uid.into(), gid.into());
+            Facts {
+                kind,
+                readable,
+                writable,
+                size,
+                uid,
+                gid,
+                links,
+                file_system,
+                identity,
+                place,
+                mount_root,
+                in_sif,
+                superblock,
+            }
+        },
+    )
+}
+
 fn requests() -> impl Strategy<Value = Request> {
     let uid = prop_oneof![3 => Just(USER), 1 => Just(0)];
     let root = prop_oneof![Just(squashfs()), Just(ext3()), Just(Content::Directory)];
     let additions = proptest::collection::vec(additions(), 0..4);
-    (uid, root, additions, proptest::collection::vec(twists(), 5)).prop_map(
-        |(uid, root, additions, twists)| {
+    let strange = proptest::option::weighted(0.2, (0..5usize, any_facts()));
+    (uid, root, additions, proptest::collection::vec(twists(), 5), strange).prop_map(
+        |(uid, root, additions, twists, strange)| {
             let request = Request::new().with(|request| request.caller = caller(uid)).root(root);
             let request = additions.into_iter().fold(request, |request, add| add(request));
             request.with(|request| {
                 for (facts, twist) in request.facts.iter_mut().zip(twists) {
                     twist(facts);
+                }
+                if let Some((number, facts)) = strange
+                    && let Some(slot) = request.facts.get_mut(number)
+                {
+                    *slot = facts;
                 }
             })
         },
