@@ -15,6 +15,8 @@ const SYSCONFDIR: &str = match option_env!("LAMINA_SYSCONFDIR") {
 };
 /// The file below [`SYSCONFDIR`].
 const FILE: &str = "singularity/singularity.conf";
+/// The execution control list of the incumbents, beside [`FILE`].
+const EXECUTION_CONTROL_LIST: &str = "ecl.toml";
 /// Longest configuration or account file in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -37,7 +39,32 @@ fn load_from(path: &str) -> Result<Settings, Refusal> {
         let target = rustix::fs::stat(folder).step(looking())?;
         require_roots_folder(&shown, &itself, &target)?;
     }
-    parse(path, &read_trusted(path)?)
+    let site = parse(path, &read_trusted(path)?)?;
+    refuse_execution_control(&Path::new(path).with_file_name(EXECUTION_CONTROL_LIST).display().to_string())?;
+    Ok(site)
+}
+
+/// A site that lets only signed images run must not have others run because nobody here looks at signatures.
+fn refuse_execution_control(path: &str) -> Result<(), Refusal> {
+    match rustix::fs::lstat(path) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        found => drop(found.step(format!("looking at {path}"))?),
+    }
+    if !activated(&read_trusted(path)?) {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("{path} is activated, and signatures are not looked at when a container starts"))
+        .hint("only the administrator of this site can change that: 'limit container owners' says whose images may run"))
+}
+
+/// Whether an execution control list may be in force: anything said of `activated` but a plain `false` means yes.
+fn activated(list: &[u8]) -> bool {
+    let lines = list.split(|byte| *byte == b'\n');
+    let said = lines.filter_map(|line| line.split(|byte| *byte == b'#').next());
+    said.filter(|line| line.windows(9).any(|word| word == b"activated")).any(|line| {
+        let value = line.trim_ascii().strip_prefix(b"activated").map(<[u8]>::trim_ascii_start);
+        value.and_then(|value| value.strip_prefix(b"=")).map(<[u8]>::trim_ascii) != Some(b"false")
+    })
 }
 
 /// Reads the configuration with the caller's own right, whoever could have written it: it shapes a container that

@@ -57,6 +57,41 @@ fn a_file_that_only_root_can_write_is_read() {
 }
 
 #[test]
+fn an_execution_control_list_in_force_stops_everything() {
+    let world = World::new();
+    let list = |text: &str| {
+        fs::write(world.at("singularity/ecl.toml"), text).expect("a file");
+        world.mode("singularity/ecl.toml", 0o644);
+    };
+    for text in [
+        "",
+        "activated = false\n",
+        "  activated=false  \n[[execgroup]]\nmode = \"whitelist\"\n",
+        "# activated = true\n",
+        "activated = false # not yet\n",
+    ] {
+        list(text);
+        world.load().expect("the list is not in force");
+    }
+    for text in [
+        "activated = true\n",
+        "activated=true",
+        "\"activated\" = true\n",
+        "a = 1\r\nactivated = true\r\n",
+        "activated = # false\n",
+    ] {
+        list(text);
+        world.refused("singularity/ecl.toml is activated, and signatures are not looked at");
+    }
+    list("activated = false\n");
+    world.mode("singularity/ecl.toml", 0o666);
+    world.refused("ecl.toml must be owned by root and not be writable by group or others");
+    fs::remove_file(world.at("singularity/ecl.toml")).expect("it is there");
+    symlink("nowhere", world.at("singularity/ecl.toml")).expect("a link");
+    world.refused("opening");
+}
+
+#[test]
 fn a_file_that_others_could_have_written_is_refused() {
     for mode in [0o664, 0o646, 0o666] {
         let world = World::new();
