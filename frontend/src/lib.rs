@@ -15,6 +15,7 @@ pub mod confined;
 pub mod image;
 pub mod sif;
 pub mod oci_sif;
+pub mod ext3;
 pub mod lock;
 pub mod file;
 pub mod making;

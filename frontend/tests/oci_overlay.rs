@@ -61,13 +61,13 @@ fn image(path: &Path) -> OciSif {
 /// The digest that is recorded for the overlay, and that of its content.
 fn digests(path: &Path) -> (Digest, Digest) {
     let opened = oci_sif::open(path, Access::ReadOnly).unwrap();
-    let overlay = opened.image.overlay().unwrap();
+    let overlay = opened.image.overlay().unwrap().0;
     (overlay.digest, Digest::of_part(&opened.file, overlay.window, || "reading".into()).unwrap())
 }
 
 /// Writes a file into the overlay of an OCI-SIF.
 fn write_into(path: &Path, content: &Path) {
-    let offset = image(path).overlay().unwrap().window.offset;
+    let offset = image(path).overlay().unwrap().0.window.offset;
     let image = format!("{}?offset={offset}", path.to_str().unwrap());
     run("debugfs", &["-w", "-R", &format!("write {} upper/new", content.to_str().unwrap()), &image]);
 }
@@ -97,11 +97,11 @@ fn an_overlay_is_added_above_the_layers_and_takes_its_space() {
         assert_eq!((after.layers.len(), after.layers[1].layer_type()), (2, LayerType::Ext3));
         let (recorded, found) = digests(&path);
         assert_eq!(recorded, found);
-        assert_eq!(after.overlay().unwrap().window.size, 64 << 20);
+        assert_eq!(after.overlay().unwrap().0.window.size, 64 << 20);
         let used = std::fs::metadata(&path).unwrap().blocks() * 512;
         assert_eq!(used >= 64 << 20, !sparse, "{used}");
         assert_eq!(place.names(), ["x.oci.sif"]);
-        let offset = after.overlay().unwrap().window.offset;
+        let offset = after.overlay().unwrap().0.window.offset;
         run("e2fsck", &["-fn", &format!("{}?offset={offset}", path.to_str().unwrap())]);
     }
 }
@@ -160,7 +160,7 @@ fn only_an_oci_sif_with_an_overlay_that_nobody_uses_is_synchronised() {
     ext3(&place.join("ext3"));
     make(&path, Some(&place.join("ext3")));
     let used = oci_sif::open(&path, Access::ReadWrite).unwrap();
-    let window = used.image.overlay().unwrap().window;
+    let window = used.image.overlay().unwrap().0.window;
     lock::take(&used.file, &path, window, Access::ReadWrite).unwrap();
     let refused = refusal(&path);
     assert!(refused.contains("in use") || refused.contains("already used"), "{refused}");

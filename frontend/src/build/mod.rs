@@ -18,7 +18,7 @@ mod sandbox;
 mod sif_file;
 mod skeleton;
 mod source;
-mod squashfs;
+pub(crate) mod squashfs;
 mod target;
 
 use source::Source;
@@ -51,9 +51,9 @@ struct Job<'a> {
 
 /// Where helper programs come from, and what ends them early.
 #[derive(Clone, Copy)]
-struct Tools<'a> {
-    programs: &'a Programs,
-    interrupts: &'a Interrupts,
+pub(crate) struct Tools<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) interrupts: &'a Interrupts,
 }
 
 /// Carries out `build`.

@@ -4,11 +4,13 @@ use super::Tools;
 use crate::confined::helper::{Ended, Helper, MKSQUASHFS, SUBJECT, UNSQUASHFS};
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Format};
-use crate::making::Progress;
+use crate::making::{Progress, Staging};
 use crate::message;
 use nix::unistd::Uid;
 use protocol::Window;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// How new images are compressed: every kernel and every tool that reads squashfs knows gzip, and level 6 packs several
@@ -24,8 +26,45 @@ const UNSQUASHFS_INCOMPLETE: i32 = 2;
 /// # Errors
 /// `mksquashfs` is missing or failed; `target` is for messages.
 pub(super) fn pack(directory: &Path, image: &File, target: &Path, tools: Tools) -> Outcome<()> {
-    let [comp, gzip, level, six] = COMPRESSION;
-    mksquashfs(directory, image, tools, &["-noappend", comp, gzip, level, six])?;
+    let options = [COMPRESSION.as_slice(), &["-noappend"], owner_options()].concat();
+    mksquashfs(helper(tools, directory.as_os_str())?.args(options).reads(directory), image, tools)?;
+    check(image, target)
+}
+
+/// Packs what comes as a tar archive through a pipe into `image`, which is empty. Everything belongs to whom the archive
+/// says; the root of the squashfs to nobody in particular until [`describe_root`].
+///
+/// # Errors
+/// As [`pack`].
+pub(crate) fn pack_archive(archive: OwnedFd, image: &File, target: &Path, tools: Tools) -> Outcome<()> {
+    let options = [COMPRESSION.as_slice(), &["-noappend", "-tar"]].concat();
+    mksquashfs(helper(tools, "-".as_ref())?.args(options).fed_by(archive), image, tools)?;
+    check(image, target)
+}
+
+/// Gives the root of the squashfs in `image` an owner, permissions and a time. `mksquashfs -tar` of 4.5 knows no way.
+///
+/// # Errors
+/// As [`pack`].
+pub(crate) fn describe_root(
+    image: &File,
+    (uid, gid, permissions): (u32, u32, u32),
+    modified: u32,
+    tools: Tools,
+) -> Outcome<()> {
+    let nothing = Staging::in_temporary_directory()?;
+    let fields = [
+        ("-root-uid", uid.to_string()),
+        ("-root-gid", gid.to_string()),
+        ("-root-mode", format!("{permissions:04o}")),
+        ("-root-time", modified.to_string()),
+    ];
+    let options = fields.iter().flat_map(|(option, value)| [*option, value.as_str()]);
+    let helper = helper(tools, nothing.path().as_os_str())?.args(["-no-recovery"]).args(options);
+    mksquashfs(helper.reads(nothing.path()), image, tools)
+}
+
+fn check(image: &File, target: &Path) -> Outcome<()> {
     match image::inspect(image, target)? {
         Format::Squashfs(_) => Ok(()),
         _ => Err(Failure::new("mksquashfs made something that is not a squashfs")),
@@ -38,20 +77,23 @@ pub(super) fn pack(directory: &Path, image: &File, target: &Path, tools: Tools) 
 /// # Errors
 /// As [`pack`].
 pub(super) fn add(directory: &Path, image: &File, tools: Tools) -> Outcome<()> {
-    mksquashfs(directory, image, tools, &["-no-recovery"])
+    let options = [&["-no-recovery"], owner_options()].concat();
+    mksquashfs(helper(tools, directory.as_os_str())?.args(options).reads(directory), image, tools)
 }
 
-fn mksquashfs(directory: &Path, image: &File, tools: Tools, options: &[&str]) -> Outcome<()> {
+/// Files of ordinary users belong to root in what they pack.
+fn owner_options() -> &'static [&'static str] {
+    if Uid::effective().is_root() { &[] } else { &["-all-root"] }
+}
+
+fn helper<'a>(tools: Tools<'_>, source: &OsStr) -> Outcome<Helper<'a>> {
+    let helper = Helper::new(tools.programs, MKSQUASHFS)?;
+    Ok(helper.args([source, SUBJECT.as_ref()]).args(["-no-progress"]))
+}
+
+fn mksquashfs<'a>(helper: Helper<'a>, image: &'a File, tools: Tools<'_>) -> Outcome<()> {
     let Tools { programs, interrupts } = tools;
-    let mut helper = Helper::new(programs, MKSQUASHFS)?
-        .args([directory.as_os_str(), SUBJECT.as_ref()])
-        .args(options)
-        .args(["-no-progress"])
-        .reads(directory)
-        .changes_file(image);
-    if !Uid::effective().is_root() {
-        helper = helper.args(["-all-root"]);
-    }
+    let mut helper = helper.changes_file(image);
     if programs.mksquashfs_threads > 0 {
         helper = helper.args(["-processors".into(), programs.mksquashfs_threads.to_string()]);
     }

@@ -1,10 +1,12 @@
-//! `overlay create`, `image.create` and `build`: options in, one call out.
+//! `overlay create` and `seal`, `image.create` and `build`: options in, one call out.
 
 use super::given::Given;
 use super::{Invocation, Stop};
 use crate::error::{Failure, Outcome};
 use crate::message::{self, Level};
-use crate::overlay::{self, CreateOptions, ImageCreateError, ImageCreateOptions, SIZE_MIB_DEFAULT};
+use crate::overlay::{
+    self, CreateOptions, ImageCreateError, ImageCreateOptions, SIZE_MIB_DEFAULT, SealOptions,
+};
 use crate::{build, site};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,6 +26,16 @@ pub(super) fn overlay_create(invocation: &Invocation, given: &Given, target: OsS
         programs: site::programs(&site::load()?),
     };
     Ok(overlay::create(&options)?)
+}
+
+/// `overlay seal`
+pub(super) fn overlay_seal(invocation: &Invocation, target: OsString) -> Result<(), Stop> {
+    let options = SealOptions {
+        program: invocation.program.clone(),
+        target: PathBuf::from(target),
+        programs: site::programs(&site::load()?),
+    };
+    Ok(overlay::seal(&options)?)
 }
 
 /// `image.create`

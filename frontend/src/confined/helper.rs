@@ -11,7 +11,7 @@ use crate::message::{self, shown};
 use crate::sys::child;
 use landlock::RulesetCreated;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -19,7 +19,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ fn is_program(path: &Path) -> bool {
     path.is_absolute() && path.is_file() && access(path, AccessFlags::X_OK).is_ok()
 }
 
-/// The name by which a helper opens its subject: the file on its standard input.
+/// The name by which a helper opens its subject: the file on its standard input, unless a pipe is there.
 pub const SUBJECT: &str = "/proc/self/fd/0";
 /// How long a wait lasts before [`Helper::run`] calls its `tick` again.
 const TICK_MILLISECONDS: u8 = 100;
@@ -157,6 +157,7 @@ pub struct Helper<'a> {
     path: PathBuf,
     arguments: Vec<OsString>,
     subject: Option<(&'a File, bool)>,
+    feed: Option<OwnedFd>,
     working_directory: PathBuf,
     reads: Vec<PathBuf>,
     writes: Vec<PathBuf>,
@@ -184,6 +185,7 @@ impl<'a> Helper<'a> {
             path: programs.find(program)?,
             arguments: Vec::new(),
             subject: None,
+            feed: None,
             working_directory: PathBuf::from("/"),
             reads: Vec::new(),
             writes: Vec::new(),
@@ -209,6 +211,13 @@ impl<'a> Helper<'a> {
     #[must_use]
     pub fn changes_file(mut self, file: &'a File) -> Self {
         self.subject = Some((file, true));
+        self
+    }
+
+    /// Gives the program a pipe on its standard input. The argument [`SUBJECT`] still stands for its file.
+    #[must_use]
+    pub fn fed_by(mut self, pipe: OwnedFd) -> Self {
+        self.feed = Some(pipe);
         self
     }
 
@@ -244,7 +253,7 @@ impl<'a> Helper<'a> {
     ///
     /// # Errors
     /// It could not be started, said no (its last words are in the message), is too old, or was interrupted.
-    pub fn run(self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
+    pub fn run(mut self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
         let name = self.program.name;
         let ended = self.run_to_any_end(interrupts, tick)?;
         if ended.status.success() || (ended.status.code().is_some() && ended.status.code() == self.tolerated)
@@ -259,11 +268,14 @@ impl<'a> Helper<'a> {
     ///
     /// # Errors
     /// It could not be started, or was interrupted.
-    pub(crate) fn run_to_any_end(&self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
-        let starting = || format!("starting {}", shown(&self.path));
+    pub(crate) fn run_to_any_end(&mut self, interrupts: &Interrupts, tick: impl FnMut()) -> Outcome<Ended> {
+        let path = self.path.clone();
+        let starting = || format!("starting {}", shown(&path));
         let mut command = self.command().doing(starting)?;
         message::verbose(format!("Running {command:?}"));
         let mut child = Reaped(command.spawn().doing(starting)?);
+        // What feeds it is closed here, so that the feeder notices when it ends.
+        drop(command);
         let heard = listen(&mut child.0, interrupts, tick);
         if heard.is_err() {
             // Only asked to end or unable to listen: what it makes is thrown away, so it may be stopped hard.
@@ -274,19 +286,27 @@ impl<'a> Helper<'a> {
         Ok(Ended { output, errors, status })
     }
 
-    fn command(&self) -> io::Result<Command> {
+    fn command(&mut self) -> io::Result<Command> {
         let mut command = Command::new(&self.path);
+        let feed = self.feed.take();
+        let beside = match self.subject.filter(|_| feed.is_some()) {
+            Some((file, _)) => Some(file.try_clone()?),
+            None => None,
+        };
+        let name = beside.as_ref().map(|file| OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+        let named = |argument| if argument == SUBJECT { name.clone() } else { None };
         command
-            .args(&self.arguments)
+            .args(self.arguments.iter().map(|argument| named(argument).unwrap_or_else(|| argument.clone())))
             .current_dir(&self.working_directory)
             .env_clear()
             .env("PATH", STANDARD_PATH)
             .env("LC_ALL", "C")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .stdin(match self.subject {
-                Some((file, _)) => Stdio::from(file.try_clone()?),
-                None => Stdio::null(),
+            .stdin(match (feed, self.subject) {
+                (Some(pipe), _) => Stdio::from(pipe),
+                (None, Some((file, _))) => Stdio::from(file.try_clone()?),
+                (None, None) => Stdio::null(),
             });
         // A kernel without Landlock takes nothing away; the helper then runs with the user's own rights, as it
         // would from the user's shell.
@@ -299,6 +319,9 @@ impl<'a> Helper<'a> {
                 return Err(Errno::ESRCH.into());
             }
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+            if let Some(file) = &beside {
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            }
             let _ = domain.take().map(RulesetCreated::restrict_self);
             Ok(())
         });

@@ -1,5 +1,8 @@
 //! A parser over hostile bytes, run in a child that can do nothing but read them and answer.
 //!
+//! [`read`] is for headers: it takes an answer within seconds. [`stream`] is for content: what the child makes of it
+//! goes into a pipe for as long as somebody takes it, and the answer follows.
+//!
 //! The child is a plain fork without an exec, so it costs some tenths of a millisecond. It gives up, in this order: time
 //! ([`SECONDS_MAX`]), memory, new descriptors, the file system and network (Landlock, all classes this kernel
 //! knows), and every system call but reading the one descriptor, writing the answer and managing its own memory
@@ -33,7 +36,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Longest time for reading the headers of one image. They are a few pages; a file on a server that does not
@@ -95,20 +99,86 @@ pub fn read<T: Serialize + DeserializeOwned>(
     let (receiver, sender) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Unanswered::NotStarted)?;
     let (mut receiver, mut sender) = (File::from(receiver), File::from(sender));
     // Compiled before the fork: it allocates, and a failure is reported better from here.
-    let filter = filter(file, &sender).ok_or(Unanswered::NotConfined)?;
+    let filter = filter(file, &[&sender]).ok_or(Unanswered::NotConfined)?;
     let child = fork::fork_to(|| {
-        if confine(&filter).is_none() {
+        if limit_time().and_then(|()| confine(&filter)).is_none() {
             return NOT_CONFINED;
         }
-        let answer = codec::encode(&parse(&FileBytes::new(file, length)));
-        match answer.map(|bytes| sender.write_all(&bytes)) {
-            Some(Ok(())) => 0,
-            _ => NOT_SENT,
-        }
+        send(&mut sender, &parse(&FileBytes::new(file, length)))
     })
     .map_err(Unanswered::NotStarted)?;
     drop(sender);
-    let answer = receive(&mut receiver);
+    take_answer(child, &mut receiver)
+}
+
+/// A parser at work in a confined child. Dropped before its answer was taken, it is stopped.
+#[derive(Debug)]
+pub struct Stream<T> {
+    child: Option<Pid>,
+    receiver: File,
+    answer: PhantomData<T>,
+}
+
+/// Starts `parse` over the first `length` bytes of `file` in a confined child that may also write into a pipe, whose other
+/// end comes back; the child ends with this process. There is no limit on its time: it goes on only while somebody
+/// reads there.
+///
+/// # Errors
+/// The child could not be started.
+pub fn stream<T: Serialize + DeserializeOwned>(
+    file: &File,
+    length: u64,
+    parse: impl FnOnce(&FileBytes<'_>, &File) -> T,
+) -> Result<(Stream<T>, OwnedFd), Unanswered> {
+    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Unanswered::NotStarted);
+    let ((receiver, sender), (taken, given)) = (pipe()?, pipe()?);
+    let (receiver, mut sender, given) = (File::from(receiver), File::from(sender), File::from(given));
+    let filter = filter(file, &[&sender, &given]).ok_or(Unanswered::NotConfined)?;
+    let parent = Pid::this();
+    let child = fork::fork_to(|| {
+        let orphaned = || Pid::parent() != parent;
+        let bound = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && !orphaned();
+        if !bound || confine(&filter).is_none() {
+            return NOT_CONFINED;
+        }
+        send(&mut sender, &parse(&FileBytes::new(file, length), &given))
+    })
+    .map_err(Unanswered::NotStarted)?;
+    Ok((Stream { child: Some(child), receiver, answer: PhantomData }, taken))
+}
+
+impl<T: Serialize + DeserializeOwned> Stream<T> {
+    /// The answer, once the pipe was read to its end.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn answer(mut self) -> Result<T, Unanswered> {
+        match self.child.take() {
+            Some(child) => take_answer(child, &mut self.receiver),
+            None => Err(Unanswered::Nonsense),
+        }
+    }
+}
+
+impl<T> Drop for Stream<T> {
+    fn drop(&mut self) {
+        if let Some(child) = self.child {
+            let _ = kill(child, Signal::SIGKILL);
+            reap(child);
+        }
+    }
+}
+
+/// Sends the answer of a child and returns the status that it exits with.
+fn send(sender: &mut File, answer: &impl Serialize) -> i32 {
+    match codec::encode(answer).map(|bytes| sender.write_all(&bytes)) {
+        Some(Ok(())) => 0,
+        _ => NOT_SENT,
+    }
+}
+
+fn take_answer<T: DeserializeOwned>(child: Pid, receiver: &mut File) -> Result<T, Unanswered> {
+    let answer = receive(receiver);
     if answer.is_err() {
         let _ = kill(child, Signal::SIGKILL);
     }
@@ -165,16 +235,18 @@ fn ready(file: &impl AsFd, deadline: Instant) -> Result<bool, Errno> {
     nix::poll::poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], timeout).map(|ready| ready > 0)
 }
 
-/// Gives up everything that a parser does not need; `None` when seccomp or a limit was refused.
-fn confine(filter: &BpfProgram) -> Option<()> {
+/// Gives up time; `None` when a limit was refused.
+fn limit_time() -> Option<()> {
     fork::die_after(SECONDS_MAX + 1).ok()?;
+    let seconds = u64::from(SECONDS_MAX);
+    setrlimit(Resource::RLIMIT_CPU, seconds, seconds).ok()
+}
+
+/// Gives up everything else that a parser does not need; `None` when seccomp or a limit was refused.
+fn confine(filter: &BpfProgram) -> Option<()> {
     nix::sys::prctl::set_dumpable(false).ok()?;
-    let limits = [
-        (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_CPU, u64::from(SECONDS_MAX)),
-        (Resource::RLIMIT_DATA, MEMORY_BYTES_MAX),
-        (Resource::RLIMIT_FSIZE, 0),
-    ];
+    let limits =
+        [(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_DATA, MEMORY_BYTES_MAX), (Resource::RLIMIT_FSIZE, 0)];
     for (resource, most) in limits {
         setrlimit(resource, most, most).ok()?;
     }
@@ -195,30 +267,28 @@ fn forbid_files_and_network() -> Result<(), RulesetError> {
         .map(drop)
 }
 
-/// The calls of a parser: reading the image, writing the answer, its own memory (never executable, never of a file),
+/// The calls of a parser: reading the image, writing to its pipes, its own memory (never executable, never of a file),
 /// its end. Anything else kills the process.
-fn filter(image: &File, answer: &File) -> Option<BpfProgram> {
+fn filter(image: &File, pipes: &[&File]) -> Option<BpfProgram> {
     let argument = |number, comparison, value: i32| {
         SeccompCondition::new(number, Width::Dword, comparison, u64::from(value.cast_unsigned())).ok()
     };
     let not_executable = || argument(2, Is::MaskedEq(libc::PROT_EXEC as u64), 0);
+    let to = |file: &File| SeccompRule::new(vec![argument(0, Is::Eq, file.as_raw_fd())?]).ok();
+    let all = |conditions| SeccompRule::new(conditions).ok();
+    // An entry without rules allows the call with any arguments; one of several rules is enough.
     let rules = [
-        (libc::SYS_pread64, vec![argument(0, Is::Eq, image.as_raw_fd())?]),
-        (libc::SYS_write, vec![argument(0, Is::Eq, answer.as_raw_fd())?]),
-        (libc::SYS_mmap, vec![not_executable()?, argument(4, Is::Eq, -1)?]),
-        (libc::SYS_mprotect, vec![not_executable()?]),
+        (libc::SYS_pread64, vec![to(image)?]),
+        (libc::SYS_write, pipes.iter().map(|pipe| to(pipe)).collect::<Option<_>>()?),
+        (libc::SYS_mmap, vec![all(vec![not_executable()?, argument(4, Is::Eq, -1)?])?]),
+        (libc::SYS_mprotect, vec![all(vec![not_executable()?])?]),
         (libc::SYS_munmap, vec![]),
         (libc::SYS_mremap, vec![]),
         (libc::SYS_madvise, vec![]),
         (libc::SYS_brk, vec![]),
         (libc::SYS_exit_group, vec![]),
     ];
-    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for (call, conditions) in rules {
-        // An entry without rules allows the call with any arguments.
-        let rule = if conditions.is_empty() { vec![] } else { vec![SeccompRule::new(conditions).ok()?] };
-        allowed.insert(call, rule);
-    }
+    let allowed: BTreeMap<i64, Vec<SeccompRule>> = rules.into_iter().collect();
     let target = TargetArch::try_from(std::env::consts::ARCH).ok()?;
     SeccompFilter::new(allowed, SeccompAction::KillProcess, SeccompAction::Allow, target)
         .ok()?

@@ -30,6 +30,10 @@ pub enum Defect {
     ExtBlockSize(u32),
     /// An ext3 that is longer than the space it has: its length and the space, in bytes.
     ExtLength(u64, u64),
+    /// An ext3 whose inode with this number, or another structure if it is 0, makes no sense.
+    ExtDamaged(u32),
+    /// An ext3 with an inode of this number that ext3 has no means to make.
+    ExtUnsupported(u32),
     /// A partition that should hold a squashfs or ext3 and does not; the object's id.
     PartitionContent(u32),
     /// No SIF.
@@ -86,6 +90,11 @@ impl fmt::Display for Defect {
                 f,
                 "file is not a valid ext3 image: it has {said} bytes, but only {present} are there (incomplete copy?)"
             ),
+            Self::ExtDamaged(0) => f.write_str("the ext3 file system is damaged"),
+            Self::ExtDamaged(inode) => write!(f, "the ext3 file system is damaged at inode {inode}"),
+            Self::ExtUnsupported(inode) => {
+                write!(f, "inode {inode} of the ext3 file system is of an unknown kind")
+            }
             Self::PartitionContent(id) => {
                 write!(f, "SIF object {id} does not hold the file system that its descriptor names")
             }

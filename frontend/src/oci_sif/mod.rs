@@ -21,7 +21,7 @@ pub(crate) use read::inspect;
 pub use read::{OciSifFile, open};
 pub use update::{Change, change};
 
-use crate::image::EmbeddedContent;
+use crate::image::{EmbeddedContent, Ext3};
 pub use crate::sif::Digest;
 use crate::sif::Table;
 use protocol::Window;
@@ -144,8 +144,11 @@ pub struct Blob {
 impl OciSif {
     /// The overlay: the last layer, if it is an ext3.
     #[must_use]
-    pub fn overlay(&self) -> Option<&Layer> {
-        self.layers.last().filter(|layer| matches!(layer.content, EmbeddedContent::Ext3(_)))
+    pub fn overlay(&self) -> Option<(&Layer, Ext3)> {
+        self.layers.last().and_then(|layer| match layer.content {
+            EmbeddedContent::Ext3(ext3) => Some((layer, ext3)),
+            EmbeddedContent::Squashfs(_) => None,
+        })
     }
 
     /// Every part of the file that may be mounted.

@@ -61,7 +61,7 @@ pub fn change(file: &File, path: &Path, image: &OciSif, change: Change<'_>) -> O
 }
 
 fn overlay_id(image: &OciSif) -> Outcome<u32> {
-    image.overlay().map(|overlay| overlay.id).ok_or_else(|| Failure::new("the image has no overlay"))
+    image.overlay().map(|(overlay, _)| overlay.id).ok_or_else(|| Failure::new("the image has no overlay"))
 }
 
 /// The blobs that no document names: cosign's, and what was stored twice.

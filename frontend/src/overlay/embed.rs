@@ -131,7 +131,7 @@ fn take_space(sif: &File, path: &Path) -> Outcome<()> {
 fn overlay_of(format: &Format) -> Option<Window> {
     match format {
         Format::Sif(sif) => sif.ext3_overlays().next().map(|(_, ext3)| ext3.window),
-        Format::OciSif(oci) => oci.overlay().map(|overlay| overlay.window),
+        Format::OciSif(oci) => oci.overlay().map(|(overlay, _)| overlay.window),
         _ => None,
     }
 }

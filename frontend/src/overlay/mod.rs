@@ -12,10 +12,12 @@ mod embed;
 mod ext3;
 mod layout;
 pub mod marks;
+mod seal;
 mod sync;
 
 use ext3::{Owner, Recipe};
 use layout::Layout;
+pub use seal::{SealOptions, seal};
 pub use sync::{bring_up_to_date, sync};
 
 /// What `overlay create` was asked for.

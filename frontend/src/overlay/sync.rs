@@ -1,7 +1,7 @@
 //! `overlay sync`: the digest that an OCI-SIF records for its overlay, brought up to date.
 
 use crate::error::{Failure, Outcome};
-use crate::image::{Access, EmbeddedContent, Ext3};
+use crate::image::{Access, Ext3};
 use crate::lock;
 use crate::message::{self, shown};
 use crate::oci_sif::{self, Change, Layer, OciSif, OciSifFile};
@@ -52,11 +52,7 @@ pub fn bring_up_to_date(opened: &OciSifFile, program: &str) -> Outcome<bool> {
 
 /// The overlay of an image.
 fn overlay<'a>(image: &'a OciSif, path: &Path, program: &str) -> Outcome<(&'a Layer, Ext3)> {
-    let found = image.overlay().and_then(|layer| match layer.content {
-        EmbeddedContent::Ext3(ext3) => Some((layer, ext3)),
-        EmbeddedContent::Squashfs(_) => None,
-    });
-    found.ok_or_else(|| {
+    image.overlay().ok_or_else(|| {
         Failure::new("image does not contain a writable overlay")
             .hint(format!("'{program} overlay create {}' adds one", shown(path)))
     })

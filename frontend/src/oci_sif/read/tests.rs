@@ -259,7 +259,7 @@ fn the_image_of_another_tool_is_read_with_its_stale_overlay() {
     let OciSifFile { image, .. } = open(&path, Access::ReadOnly).unwrap();
     let ids: Vec<u32> = image.layers.iter().map(|layer| layer.id).collect();
     assert_eq!(ids, [1, 2, 3]);
-    let overlay = image.overlay().unwrap();
+    let overlay = image.overlay().unwrap().0;
     assert_eq!(
         overlay.digest.to_string(),
         "sha256:31c99083df4f573a6fde1cb62d92cde6a18bef91a11f1e160fb0dfad98a1a8c0"

@@ -43,7 +43,7 @@ fn the_digest_recorded_for_an_overlay_makes_the_file_that_another_tool_makes() {
     let now = digest("62dc1aad9e09981c909607a0de985e6ca9cab6ec7a19d120d006bceea7e03c8c");
     change(&file, &path, &image, Change::Record(now)).unwrap();
     let read = open(&path, Access::ReadOnly).unwrap().image;
-    assert_eq!(read.overlay().unwrap().digest, now);
+    assert_eq!(read.overlay().unwrap().0.digest, now);
     assert_eq!(
         (read.config.digest, read.manifest.digest, read.index.digest),
         (
