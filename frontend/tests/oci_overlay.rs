@@ -7,7 +7,7 @@ use frontend::file::Existing;
 use frontend::image::Access;
 use frontend::lock;
 use frontend::oci_sif::{self, LayerType, NewLayer, OciSif, media_type};
-use frontend::overlay::{self, CreateOptions};
+use frontend::overlay::{self, CreateOptions, SealOptions};
 use frontend::sif::{Data, Digest};
 use nix::sys::signal::Signal;
 use protocol::Window;
@@ -164,6 +164,22 @@ fn only_an_oci_sif_with_an_overlay_that_nobody_uses_is_synchronised() {
     lock::take(&used.file, &path, window, Access::ReadWrite).unwrap();
     let refused = refusal(&path);
     assert!(refused.contains("in use") || refused.contains("already used"), "{refused}");
+}
+
+#[test]
+fn overlays_are_added_and_sealed_one_on_top_of_the_other_without_end() {
+    let place = Place::new();
+    let path = place.join("x.oci.sif");
+    make(&path, None);
+    for layers in 2..13 {
+        overlay::create(&options(&path)).unwrap();
+        let sealing =
+            SealOptions { program: "lamina".into(), target: path.clone(), programs: Programs::default() };
+        overlay::seal(&sealing).unwrap();
+        let state = state(&path);
+        assert_eq!((state.len(), state[0]), (layers, (LayerType::Squashfs, Digest::of(SQUASHFS))));
+    }
+    assert!(std::fs::metadata(&path).unwrap().len() < 1 << 18);
 }
 
 /// What matters of an image: its layers, with the digests that are recorded and those of squashfs content.

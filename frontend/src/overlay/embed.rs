@@ -16,6 +16,9 @@ use protocol::Window;
 use std::fs::File;
 use std::path::Path;
 
+/// Slots that an OCI-SIF gets when it has none left: as many as the incumbents leave in a new one.
+const SLOTS_MORE: u32 = 8;
+
 /// Adds an overlay to what exists under the target's name, if that is a SIF that can take one.
 ///
 /// # Errors
@@ -23,10 +26,14 @@ use std::path::Path;
 pub(super) fn add_to_existing(recipe: &Recipe<'_>, options: &CreateOptions) -> Outcome<()> {
     // Told apart before it is opened for writing, so that what cannot take an overlay is called that first.
     Host::of(image::open(&options.target, Access::ReadOnly)?.format, options)?;
-    let Image { path, file, .. } = image::open(&options.target, Access::ReadWrite)?;
+    let Image { path, mut file, .. } = image::open(&options.target, Access::ReadWrite)?;
     lock::exclusive_whole(&file, &path)?;
     // Under the lock once more: somebody may have been faster.
-    let host = Host::of(image::inspect(&file, &path)?, options)?;
+    let mut host = Host::of(image::inspect(&file, &path)?, options)?;
+    if host.is_full() {
+        file = sif::grow(&file, &path, SLOTS_MORE)?;
+        host = Host::of(image::inspect(&file, &path)?, options)?;
+    }
     add(recipe, &file, &path, &host)?;
     if !recipe.sparse {
         take_space(&file, &path)?;
@@ -42,6 +49,11 @@ enum Host {
 }
 
 impl Host {
+    /// Whether an OCI-SIF has no slot left, as after many overlays that were sealed one on top of the other.
+    fn is_full(&self) -> bool {
+        matches!(self, Self::OciSif(oci) if oci.table.unused_slots() == 0)
+    }
+
     fn of(format: Format, options: &CreateOptions) -> Outcome<Self> {
         let refusal = match format {
             Format::Sif(sif) => return Ok(Self::Sif(arch_if_overlay_fits(&sif, options)?)),

@@ -12,9 +12,7 @@ pub(super) fn header(header: &Header) -> [u8; HEADER_BYTES] {
     put(&mut raw, h::VERSION, layout::VERSION);
     put(&mut raw, h::ID, header.id);
     put(&mut raw, h::CREATED, header.created.to_le_bytes());
-    put(&mut raw, h::TOTAL, u64::from(header.slots).to_le_bytes());
-    put_table_place(&mut raw, header);
-    put(&mut raw, h::DATA_OFFSET, header.data_offset.to_le_bytes());
+    put_shape(&mut raw, header);
     put_changing(&mut raw, header);
     raw
 }
@@ -25,6 +23,13 @@ pub(super) fn put_changing(raw: &mut [u8; HEADER_BYTES], header: &Header) {
     put(raw, h::MODIFIED, header.modified.to_le_bytes());
     put(raw, h::FREE, header.free_claimed.to_le_bytes());
     put(raw, h::DATA_SIZE, header.data_bytes_claimed.to_le_bytes());
+}
+
+/// The fields of a global header that say how long the table is and where the data starts.
+pub(super) fn put_shape(raw: &mut [u8; HEADER_BYTES], header: &Header) {
+    put(raw, h::TOTAL, u64::from(header.slots).to_le_bytes());
+    put_table_place(raw, header);
+    put(raw, h::DATA_OFFSET, header.data_offset.to_le_bytes());
 }
 
 /// The fields of a global header that say where the table is.
