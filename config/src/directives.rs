@@ -278,8 +278,9 @@ directives! {
             ["Where CNI plugins are."];
     }
     subject "Others" {
-        root_default_capabilities: RootCapabilities = RootCapabilities::Full, "root default capabilities", Both, Nobody,
-            ["Capabilities that root keeps in a container. Root has them all; a user has none."];
+        root_default_capabilities: RootCapabilities = RootCapabilities::Full, "root default capabilities", Both, Frontend,
+            ["Capabilities that root keeps in a container: all of them, those that capability.json grants to"
+             "root, or none. Users have none."];
         systemd_cgroups: bool = true, "systemd cgroups", Both, Nobody,
             ["Whether systemd manages the control groups of containers. Containers stay in their caller's."];
         image_driver: String = String::new(), "image driver", Apptainer, Nobody,

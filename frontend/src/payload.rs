@@ -3,6 +3,7 @@
 
 use crate::error::{Doing, Failure, Outcome};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use seccompiler::sock_filter;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -58,6 +59,8 @@ pub struct Payload {
     pub name_servers: Vec<IpAddr>,
     /// `--app`: the app of the image whose environment and scripts are meant, for `SINGULARITY_APPNAME`.
     pub app: Option<Text>,
+    /// What the program may not do, or who it is.
+    pub restrictions: Restrictions,
     /// With a PID namespace: stay as process 1, reap, and forward signals. False with `--no-init`, where the
     /// program itself is process 1.
     pub shim: bool,
@@ -65,6 +68,59 @@ pub struct Payload {
     pub message_level: i8,
     /// Whether messages may be coloured.
     pub colour: bool,
+}
+
+/// What the program may not do that init may, or who it is where that is not the caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restrictions {
+    /// Of the capabilities that root has, those that it keeps: bit n for number n. All of them where absent.
+    pub capabilities: Option<u64>,
+    /// Whom root becomes.
+    pub identity: Option<Identity>,
+    /// What a security module of the kernel is told at the exec.
+    pub label: Option<Label>,
+    /// Seccomp programs, to be installed in this order.
+    pub filters: Vec<Vec<Instruction>>,
+}
+
+/// Somebody by number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Group ids, the primary one first; never empty.
+    pub gids: Vec<u32>,
+}
+
+/// What a security module of the kernel is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Label {
+    /// A profile of AppArmor.
+    Apparmor(String),
+    /// A context of SELinux.
+    Selinux(String),
+}
+
+/// One instruction of a seccomp program, as `struct sock_filter` of the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instruction {
+    code: u16,
+    jump_if_true: u8,
+    jump_if_false: u8,
+    operand: u32,
+}
+
+impl From<sock_filter> for Instruction {
+    fn from(filter: sock_filter) -> Self {
+        Self { code: filter.code, jump_if_true: filter.jt, jump_if_false: filter.jf, operand: filter.k }
+    }
+}
+
+impl From<Instruction> for sock_filter {
+    fn from(instruction: Instruction) -> Self {
+        let Instruction { code, jump_if_true: jt, jump_if_false: jf, operand: k } = instruction;
+        Self { code, jt, jf, k }
+    }
 }
 
 /// What to run in the container.

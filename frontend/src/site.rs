@@ -14,7 +14,13 @@ const SYSCONFDIR: &str = match option_env!("LAMINA_SYSCONFDIR") {
 /// The path of `singularity.conf`, fixed when the program was built.
 #[must_use]
 pub fn path() -> String {
-    format!("{SYSCONFDIR}/singularity/singularity.conf")
+    file("singularity.conf")
+}
+
+/// The path of a file beside it.
+#[must_use]
+pub fn file(name: &str) -> String {
+    format!("{SYSCONFDIR}/singularity/{name}")
 }
 
 /// Reads it.

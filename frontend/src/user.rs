@@ -20,6 +20,8 @@ pub struct Caller {
     pub home: PathBuf,
     /// Login shell.
     pub shell: PathBuf,
+    /// The groups besides [`Caller::gid`].
+    pub supplementary: Vec<Gid>,
 }
 
 impl Caller {
@@ -42,6 +44,35 @@ impl Caller {
             gecos: user.gecos.to_bytes().to_vec(),
             home: user.dir,
             shell: user.shell,
+            supplementary: getgroups().unwrap_or_default(),
+        })
+    }
+
+    /// Somebody by number, with or without an account.
+    ///
+    /// # Errors
+    /// The name services cannot tell.
+    pub fn of(uid: u32) -> Outcome<Self> {
+        let user = User::from_uid(uid.into()).doing(|| format!("looking up the account of user id {uid}"))?;
+        Ok(match user {
+            Some(user) => Self {
+                name: user.name,
+                uid: user.uid,
+                gid: user.gid,
+                gecos: user.gecos.to_bytes().to_vec(),
+                home: user.dir,
+                shell: user.shell,
+                supplementary: Vec::new(),
+            },
+            None => Self {
+                name: uid.to_string(),
+                uid: uid.into(),
+                gid: uid.into(),
+                gecos: Vec::new(),
+                home: "/".into(),
+                shell: "/bin/sh".into(),
+                supplementary: Vec::new(),
+            },
         })
     }
 
@@ -55,9 +86,9 @@ impl Caller {
     #[must_use]
     pub fn groups(&self) -> Vec<(Vec<u8>, u32)> {
         let mut ids = vec![self.gid];
-        for gid in getgroups().unwrap_or_default() {
-            if !ids.contains(&gid) {
-                ids.push(gid);
+        for gid in &self.supplementary {
+            if !ids.contains(gid) {
+                ids.push(*gid);
             }
         }
         let named = |gid: Gid| Some((Group::from_gid(gid).ok()??.name.into_bytes(), gid.as_raw()));

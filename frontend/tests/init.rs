@@ -1,7 +1,9 @@
 //! `lamina-init` in a container of its own: a folder with a busybox, a `/proc`, and a payload on descriptor 4. The
 //! mounts are made here; the starter has no part in these tests, which need root and an installed busybox-static.
 
-use frontend::payload::{Account, Action, Dialect, EnvironmentFile, Payload, WorkingDirectory, encode};
+use frontend::payload::{
+    Account, Action, Dialect, EnvironmentFile, Label, Payload, Restrictions, WorkingDirectory, encode,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -197,6 +199,7 @@ fn payload() -> Payload {
         hostname: None,
         name_servers: Vec::new(),
         app: None,
+        restrictions: Restrictions::default(),
         shim: false,
         message_level: 1,
         colour: true,
@@ -872,5 +875,19 @@ fn a_payload_that_is_none_is_refused() {
             .expect("a shell");
         assert_eq!(output.status.code(), Some(255));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("FATAL:   while reading the payload"));
+    }
+}
+
+#[test]
+fn a_program_whose_security_label_cannot_be_set_is_not_started() {
+    for label in [Label::Apparmor("no-such-profile".into()), Label::Selinux("no_such_context".into())] {
+        let container = Container::new().with(|payload| payload.restrictions.label = Some(label));
+        let outcome = container.exec(&["/bin/cat", "/proc/self/status"]);
+        assert_eq!((outcome.status.code(), outcome.output.as_str()), (Some(255), ""));
+        assert!(
+            outcome.errors.starts_with("FATAL:   while writing the security label"),
+            "{}",
+            outcome.errors
+        );
     }
 }

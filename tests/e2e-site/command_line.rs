@@ -95,8 +95,8 @@ fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
         ("--fakeroot", ""),
         ("--nv", ""),
         ("--netns-path=/x", ""),
-        ("--security=uid:0", ""),
-        ("--add-caps=all", ""),
+        ("--allow-setuid", ""),
+        ("--fusemount=host:sshfs /mnt", ""),
     ] {
         let name = option.split('=').next().unwrap_or_default();
         let output = inside(&world, &[option], &image, "true").run();

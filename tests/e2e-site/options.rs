@@ -70,3 +70,109 @@ fn a_network_of_its_own_has_loopback_and_nothing_else() {
     inside(&world, &["--net"], &image, "true").run().assert_fatal("network 'bridge' is not supported");
     inside(&world, &["--network=mine"], &image, "true").run().assert_fatal("network 'mine' is not supported");
 }
+
+/// A profile in Docker's form.
+fn profile(world: &World, name: &str, text: &str) -> String {
+    format!("seccomp:{}", world.write(name, text).display())
+}
+
+#[test]
+fn a_seccomp_profile_binds_the_program_and_nothing_of_ours() {
+    let (world, image) = world_and_image();
+    let denying = profile(
+        &world,
+        "denying.json",
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
+            {"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": 10, "op": "SCMP_CMP_EQ"}]}]}"#,
+    );
+    let allowing = profile(
+        &world,
+        "allowing.json",
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 28, "syscalls": [
+            {"names": ["arch_prctl", "brk", "close", "execve", "exit_group", "fstat", "getgid", "getrandom",
+                "getuid", "ioctl", "mmap", "mprotect", "munmap", "newfstatat", "prctl", "prlimit64", "readlink",
+                "readlinkat", "rseq", "set_robust_list", "set_tid_address", "setgid", "setuid", "umask", "uname",
+                "write", "writev"], "action": "SCMP_ACT_ALLOW"}]}"#,
+    );
+    let exec = |options: &[&str], security: &str, words: &[&str]| {
+        world.lamina(["exec", "--security", security]).args(options).arg(&image).args(words).run()
+    };
+    for options in [&[][..], &["--pid"], &["--pid", "--no-init"]] {
+        let mode = exec(options, &denying, &["grep", "^Seccomp:", "/proc/self/status"]);
+        mode.assert_ok().assert_stdout("Seccomp:\t2");
+        exec(options, &denying, &["mkdir", "/tmp/never"]).assert_stderr_has("Function not implemented");
+        let shell = exec(options, &denying, &["sh", "-c", "kill -USR1 $$; kill -0 $$ && echo lives"]);
+        shell.assert_ok().assert_stderr_has("Operation not permitted").assert_stdout("lives");
+        exec(options, &allowing, &["echo", "said"]).assert_ok().assert_stdout("said");
+        exec(options, &allowing, &["mkdir", "/tmp/never"]).assert_stderr_has("No space left on device");
+    }
+    exec(&[], "seccomp:nowhere.json", &["true"]).assert_fatal("reading the seccomp profile");
+    let broken = profile(&world, "broken.json", "{\"defaultAction\": \"SCMP_ACT_WISH\"}");
+    exec(&[], &broken, &["true"]).assert_fatal("the action SCMP_ACT_WISH is not supported");
+}
+
+#[test]
+fn root_keeps_the_capabilities_that_site_and_options_leave_it() {
+    let (mut world, image) = world_and_image();
+    let read = "sed -n 's/^Cap\\(Eff\\|Bnd\\):\\t0*//p' /proc/self/status | uniq";
+    let capabilities = |world: &World, options: &[&str]| {
+        inside(world, options, &image, read).as_root().run().assert_ok().stdout.trim().to_owned()
+    };
+    let all = capabilities(&world, &[]);
+    let mask = u64::from_str_radix(&all, 16).expect("both sets are the same");
+    assert_eq!(capabilities(&world, &["--drop-caps", "CAP_NET_RAW,chown"]), format!("{:x}", mask & !0x2001));
+    assert_eq!(capabilities(&world, &["--no-privs"]), "");
+    assert_eq!(capabilities(&world, &["--no-privs", "--add-caps", "CAP_CHOWN"]), "1");
+    assert_eq!(capabilities(&world, &["--pid", "--drop-caps", "all", "--no-privs"]), "");
+    world.conf("root default capabilities = no\n");
+    assert_eq!(capabilities(&world, &[]), "");
+    assert_eq!(capabilities(&world, &["--add-caps", "kill"]), "20");
+    assert_eq!(capabilities(&world, &["--keep-privs"]), all);
+}
+
+#[test]
+fn root_can_be_somebody_else_in_the_container() {
+    let (world, image) = world_and_image();
+    let who = "id -u; id -G; whoami; echo $HOME; grep ^CapBnd: /proc/self/status";
+    let as_root = |security: &str| inside(&world, &["--security", security], &image, who).as_root().run();
+    let account = world.program("/usr/bin/getent").args(["passwd", &world.user().name]).run().assert_ok();
+    let home = account.stdout.split(':').nth(5).expect("an account has a home").to_owned();
+    let (uid, name) = (world.user().uid, &world.user().name);
+    as_root(&format!("uid:{uid}"))
+        .assert_ok()
+        .assert_stdout(&format!("{uid}\n{uid}\n{name}\n{home}\nCapBnd:\t0000000000000000"));
+    let numbers = as_root("uid:7654,gid:765:76").assert_ok();
+    assert!(numbers.stdout.starts_with("7654\n765 76\n7654\n/\n"), "{numbers}");
+}
+
+#[test]
+fn users_are_told_what_only_root_may_ask_for() {
+    let (world, image) = world_and_image();
+    let exec = |options: &[&str]| inside(&world, options, &image, "grep ^CapEff: /proc/self/status").run();
+    let nothing = "CapEff:\t0000000000000000";
+    exec(&["--add-caps", "CAP_CHOWN,CAP_WISH"])
+        .assert_ok()
+        .assert_stdout(nothing)
+        .assert_stderr_has("WARNING: not authorized to add capability: CAP_CHOWN\n")
+        .assert_stderr_has("WARNING: won't add unknown capability: CAP_WISH\n");
+    exec(&["--drop-caps", "all"]).assert_ok().assert_stdout(nothing);
+    exec(&["--keep-privs"]).assert_fatal("--keep-privs requires root privileges");
+    exec(&["--no-privs"]).assert_fatal("--no-privs requires root privileges");
+    exec(&["--security", "uid:0"]).assert_fatal("uid security feature requires root privileges");
+    exec(&["--security", "gid:0"]).assert_fatal("gid security feature requires root privileges");
+    exec(&["--security", "wish:1"]).assert_fatal("no such security feature");
+}
+
+#[test]
+fn a_security_module_that_the_kernel_lacks_is_named() {
+    let (world, image) = world_and_image();
+    let without =
+        "mount -t tmpfs none /sys/module; [ ! -d /sys/fs/selinux ] || mount -t tmpfs none /sys/fs/selinux";
+    for (security, module) in [("apparmor:some", "apparmor"), ("selinux:a:b:c", "selinux")] {
+        let command = world.after(without, world.installed().lamina());
+        let output = command.args(["exec", "--security", security]).arg(&image).arg("true").run();
+        let warning = format!("WARNING: {module} is not enabled or supported on this system");
+        output.assert_ok().assert_stderr_has(&warning);
+    }
+}

@@ -77,7 +77,7 @@ pub(super) fn act(
     if planned.plan.writable == Writable::Tmpfs && !caller.is_root() {
         message::info(limit_of_memory(&site));
     }
-    let payload = planning::payload(&intent, &planned, &caller, signal::ignored_signals());
+    let payload = planning::payload(&intent, &planned, signal::ignored_signals());
     match launch::start(planned, &payload)? {}
 }
 

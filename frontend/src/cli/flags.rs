@@ -122,7 +122,6 @@ impl Flag {
 const FAKEROOT: &str =
     "being root in a container is not part of this version; --userns starts one as yourself";
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
-const PRIVILEGES: &str = "this version gives no capabilities to containers and takes none from root";
 const LIMITS: &str = "start the container under systemd-run or another tool that sets resource limits";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
@@ -170,6 +169,11 @@ pub const ACTION: &[Flag] = &[
     flag("network", Text, &["NETWORK"], "The own network's kind: none has nothing but loopback; implies --net").takes("NAME", Words(&["none"])).under(ISOLATION),
     flag("dns", Text, &["DNS"], "Name servers for the container's resolv.conf; commas separate several").takes("ADDRESS", Nothing).under(ISOLATION),
     flag("app", Text, &["APP", "APPNAME"], "The app of the image to run, with its environment").takes("NAME", Nothing).under(ENVIRONMENT),
+    flag("security", List, &["SECURITY"], "seccomp:FILE, apparmor:PROFILE or selinux:LABEL for the program; root: uid:NUMBER, gid:NUMBER[:NUMBER...]").takes("FEATURE:VALUE", Nothing).under(ISOLATION),
+    flag("add-caps", Text, &["ADD_CAPS"], "Root: capabilities to keep beside the site's default").takes("NAME", Nothing).under(ISOLATION),
+    flag("drop-caps", Text, &["DROP_CAPS"], "Root: capabilities to give up").takes("NAME", Nothing).under(ISOLATION),
+    flag("keep-privs", Switch, &["KEEP_PRIVS"], "Root: keep all capabilities").under(ISOLATION),
+    flag("no-privs", Switch, &["NO_PRIVS"], "Root: give up all capabilities").under(ISOLATION),
     flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs").under(ISOLATION),
     flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing").under(OTHER),
     flag("json", Switch, &[], "With --dry-run: print it for programs").under(OTHER),
@@ -191,11 +195,6 @@ pub const ACTION: &[Flag] = &[
     absent("fusemount", List, &["FUSESPEC"], "mount the file system on the host and show it with --bind"),
     absent("network-args", List, &["NETWORK_ARGS"], "they are for CNI plugins, and no network is set up by these"),
     absent("netns-path", Text, &["NETNS_PATH"], "start the whole command in the namespace: 'nsenter --net=PATH' or 'ip netns exec NAME' does that"),
-    absent("security", List, &["SECURITY"], PRIVILEGES),
-    absent("add-caps", Text, &["ADD_CAPS"], PRIVILEGES),
-    absent("drop-caps", Text, &["DROP_CAPS"], PRIVILEGES),
-    absent("keep-privs", Switch, &["KEEP_PRIVS"], PRIVILEGES),
-    absent("no-privs", Switch, &["NO_PRIVS"], PRIVILEGES),
     absent("allow-setuid", Switch, &["ALLOW_SETUID"], "every mount of a container is nosuid"),
     absent("apply-cgroups", Text, &["APPLY_CGROUPS"], LIMITS),
     absent("cpus", Text, &["CPUS"], LIMITS),

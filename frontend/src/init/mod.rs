@@ -9,6 +9,7 @@ mod action;
 mod environment;
 mod execute;
 mod machine;
+mod restrictions;
 mod monitor;
 mod shell;
 mod shim;
@@ -91,7 +92,10 @@ fn enter_container() -> Result<Infallible, Ending> {
 /// Becomes the program with the caller's signals, or says why not.
 fn become_program(payload: &Payload, program: Program, environment: &environment::Environment) -> Failure {
     signals::restore(payload);
-    program.execute(environment)
+    match restrictions::apply(&payload.restrictions) {
+        Ok(()) => program.execute(environment),
+        Err(failure) => failure,
+    }
 }
 
 /// The payload, and the image's own account files in the order of [`protocol::AccountFile`].

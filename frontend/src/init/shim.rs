@@ -3,7 +3,7 @@
 use crate::error::Doing;
 use crate::init::environment::Environment;
 use crate::init::execute::Program;
-use crate::init::{Ending, become_program, status_of};
+use crate::init::{Ending, become_program, restrictions, status_of};
 use crate::payload::{Dialect, Payload};
 use crate::sys::children::{self, Fate};
 use crate::sys::fork;
@@ -28,6 +28,10 @@ pub(super) fn run(payload: &Payload, program: Program, environment: &Environment
     // A signal that is blocked waits for us even where process 1 would not get it otherwise.
     let _ = signal::set_disposition(libc::SIGCHLD, Disposition::Default);
     let _ = signal::set_blocked(&signal::ALL);
+    if restrictions::are_any(&payload.restrictions) {
+        // The program could make this process do what it may not do itself.
+        let _ = nix::sys::prctl::set_dumpable(false);
+    }
     let child = fork::fork_to(|| status_of(&become_program(payload, program, environment).into()));
     match child.doing(|| "starting the program".into()) {
         Ok(child) => Ending::Status(wait(child)),

@@ -1,9 +1,13 @@
 //! What the user wants, with every flag, variable and default settled and no image looked at yet.
 
 mod binds;
+mod security;
 mod variables;
 
 pub use binds::{BindRequest, InImage};
+pub use security::{
+    CapabilityRequest, SecurityRequest, capability, every_capability, names as capability_names,
+};
 
 use crate::cli::given::{Environment, Given, items};
 use crate::error::{Failure, Outcome};
@@ -64,6 +68,10 @@ pub struct Intent {
     pub name_servers: Vec<IpAddr>,
     /// `--app`
     pub app: Option<Text>,
+    /// `--security`
+    pub security: SecurityRequest,
+    /// `--keep-privs` and its like.
+    pub capabilities: CapabilityRequest,
     /// `--cleanenv`
     pub clean: bool,
     /// `--no-eval`
@@ -189,6 +197,8 @@ impl Intent {
             hostname,
             name_servers: name_servers(&given)?,
             app: given.last("app").map(app).transpose()?,
+            security: SecurityRequest::parse(given.all("security"))?,
+            capabilities: CapabilityRequest::of(&given)?,
             clean: given.is_on("cleanenv"),
             no_eval: given.is_on("no-eval"),
             no_umask: given.is_on("no-umask"),

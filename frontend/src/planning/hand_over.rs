@@ -4,7 +4,6 @@ use super::Planned;
 use crate::intent::{HomeRequest, Intent};
 use crate::message;
 use crate::payload::{Account, Payload, WorkingDirectory};
-use crate::user::Caller;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use protocol::AccountFile;
@@ -15,7 +14,7 @@ const PLAIN_UMASK: u32 = 0o022;
 
 /// What `init` is told.
 #[must_use]
-pub fn payload(intent: &Intent, planned: &Planned, caller: &Caller, ignored_signals: Vec<i32>) -> Payload {
+pub fn payload(intent: &Intent, planned: &Planned, ignored_signals: Vec<i32>) -> Payload {
     let files = &planned.plan.account_files;
     let has_accounts = files.iter().any(|file| file.extends_original());
     let has_resolv_conf = files.contains(&AccountFile::ResolvConf);
@@ -35,10 +34,11 @@ pub fn payload(intent: &Intent, planned: &Planned, caller: &Caller, ignored_sign
         umask: if intent.no_umask { PLAIN_UMASK } else { callers_umask() },
         blocked_signals: blocked_signals(),
         ignored_signals,
-        account: has_accounts.then(|| account(planned, caller)),
+        account: has_accounts.then(|| account(planned)),
         hostname: planned.plan.hostname.as_ref().map(|name| name.as_str().as_bytes().to_vec()),
         name_servers: if has_resolv_conf { intent.name_servers.clone() } else { Vec::new() },
         app: intent.app.clone(),
+        restrictions: planned.restrictions.clone(),
         shim: planned.plan.namespaces.pid && !intent.no_init,
         message_level: message::threshold(),
         colour: message::colour_allowed(),
@@ -59,7 +59,8 @@ fn working_directory(intent: &Intent, planned: &Planned) -> WorkingDirectory {
     WorkingDirectory { required: intent.cwd.clone(), candidates }
 }
 
-fn account(planned: &Planned, caller: &Caller) -> Account {
+fn account(planned: &Planned) -> Account {
+    let caller = &planned.resident;
     Account {
         name: caller.name.clone().into_bytes(),
         uid: caller.uid.as_raw(),

@@ -5,6 +5,8 @@ mod layers;
 mod mounts;
 mod private_mount;
 mod unfit;
+mod restrictions;
+mod seccomp;
 mod hand_over;
 
 pub use hand_over::payload;
@@ -14,6 +16,7 @@ use crate::flow::{self, Facts, Flow, Reason};
 use crate::image::Image;
 use crate::intent::Intent;
 use crate::message;
+use crate::payload::Restrictions;
 use crate::user::Caller;
 use config::Settings;
 use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError};
@@ -31,6 +34,10 @@ pub struct Planned {
     pub image: PathBuf,
     /// The home directory in the container.
     pub home: Vec<u8>,
+    /// Who lives in the container: the caller, or whoever root makes of itself.
+    pub resident: Caller,
+    /// What the program may not do, or who it is.
+    pub restrictions: Restrictions,
     /// Why it is started in the way it is.
     pub reason: Reason,
 }
@@ -104,7 +111,9 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
             *wanted = false;
         }
     }
-    let inside = mounts::choose(intent, site, caller, &mut sources)?;
+    let restrictions = restrictions::settle(intent, site, caller)?;
+    let resident = restrictions::resident(&restrictions, caller)?;
+    let inside = mounts::choose(intent, site, &resident, &mut sources)?;
     let plan = Plan {
         root: stack.root,
         layers: stack.layers,
@@ -121,7 +130,15 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         other => Failure::new(format!("the plan contradicts itself: {other:?}")),
     })?;
     let reason = flow::choose(&facts.with_plan(&plan));
-    Ok(Planned { plan, sources: sources.all, image: stack.image, home: inside.home, reason })
+    Ok(Planned {
+        plan,
+        sources: sources.all,
+        image: stack.image,
+        home: inside.home,
+        resident,
+        restrictions,
+        reason,
+    })
 }
 
 /// Root that writes into the image itself sees the image's own accounts.
