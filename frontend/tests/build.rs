@@ -2,9 +2,10 @@
 
 mod support;
 
-use frontend::build::{self, Options};
+use frontend::build::{self, Options, TemporarySandbox};
 use frontend::confined::helper::Programs;
 use frontend::image::{self, Access, Format, SifImage};
+use frontend::making::Interrupts;
 use frontend::overlay::{self, CreateOptions};
 use frontend::sif::{Arch, DataType};
 use nix::sys::signal::{Signal, kill};
@@ -406,4 +407,30 @@ fn an_image_with_an_overlay_is_a_source_without_it() {
     .unwrap();
     build::build(&options(&target, &source)).unwrap();
     assert!(sif(&target).overlays.is_empty());
+}
+
+#[test]
+fn a_temporary_sandbox_has_the_files_of_the_image_and_is_gone_afterwards() {
+    let place = Place::new();
+    let tree = plain_tree(&place);
+    std::fs::create_dir(tree.join("closed")).unwrap();
+    std::fs::write(tree.join("closed/file"), "").unwrap();
+    std::fs::set_permissions(tree.join("closed"), Permissions::from_mode(0o500)).unwrap();
+    let image = place.join("box.sqfs");
+    run("mksquashfs", &[tree.to_str().unwrap(), image.to_str().unwrap(), "-quiet", "-no-progress"]);
+    let unpack = |path: &Path| {
+        let interrupts = Interrupts::hold().unwrap();
+        TemporarySandbox::of(path, &Programs::default(), &interrupts)
+    };
+    assert!(as_somebody(|| {
+        let sandbox = unpack(&image)?.unwrap();
+        let root = sandbox.root().to_path_buf();
+        assert_eq!(root.file_name(), image.file_name());
+        assert!(std::fs::read_to_string(root.join("bin/tool")).unwrap().contains("echo tool"));
+        assert_eq!(std::fs::metadata(root.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        sandbox.remove();
+        assert!(!root.parent().unwrap().exists());
+        assert!(unpack(place.path())?.is_none(), "a directory is used as it is");
+        Ok(())
+    }));
 }

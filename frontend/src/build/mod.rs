@@ -20,8 +20,10 @@ mod skeleton;
 mod source;
 pub(crate) mod squashfs;
 mod target;
+mod temporary;
 
 use source::Source;
+pub use temporary::TemporarySandbox;
 
 /// What `build` was asked for.
 #[derive(Clone, Debug)]

@@ -135,7 +135,7 @@ impl<'a> Servers<'a> {
         }
         start = start.arguments(["-f", "-o", &options, SUBJECT]).image(image, access);
         if access == Access::ReadWrite {
-            start = start.closing(ext3.window);
+            start = start.closing(ext3);
         }
         self.start(start)
     }

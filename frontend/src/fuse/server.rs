@@ -6,12 +6,12 @@ use super::stand_in::{self, StandIn};
 use crate::confined::domain::Domain;
 use crate::confined::helper::{Program, Programs, STANDARD_PATH, said};
 use crate::error::{Doing, Failure, Outcome};
-use crate::image::{self, Access};
+use crate::image::{self, Access, Ext3};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
 use crate::overlay::debugfs;
 use crate::sys::signal::{Disposition, set_blocked, set_disposition};
-use crate::sys::{capabilities, child, descriptors};
+use crate::sys::{child, descriptors};
 use landlock::RulesetCreated;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -20,7 +20,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2, setsid};
-use protocol::Window;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -45,7 +45,7 @@ pub(super) struct Start<'a> {
     at: &'a Path,
     access: Access,
     image: Option<&'a File>,
-    closing: Option<Window>,
+    closing: Option<Ext3>,
     upper: Option<PathBuf>,
     reads: Vec<PathBuf>,
     changes: Vec<PathBuf>,
@@ -67,7 +67,7 @@ pub(super) struct Server {
     pub(super) opaque: Vec<u64>,
     process: Child,
     words: Words,
-    written: Option<(File, Window)>,
+    written: Option<(File, Ext3)>,
     mounted: bool,
 }
 
@@ -104,9 +104,9 @@ impl<'a> Start<'a> {
         self
     }
 
-    /// Expects the ext3 in this part of the image to be closed when the server ends.
-    pub(super) fn closing(mut self, window: Window) -> Self {
-        self.closing = Some(window);
+    /// Expects this ext3 in the image to be closed when the server ends.
+    pub(super) fn closing(mut self, ext3: Ext3) -> Self {
+        self.closing = Some(ext3);
         self
     }
 
@@ -155,7 +155,7 @@ impl<'a> Start<'a> {
             return Err(unconfined(self.program));
         }
         let written = match (self.closing, self.image) {
-            (Some(window), Some(image)) => Some((image.try_clone().doing(starting)?, window)),
+            (Some(ext3), Some(image)) => Some((image.try_clone().doing(starting)?, ext3)),
             _ => None,
         };
         let (words, server_words) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(starting)?;
@@ -240,7 +240,8 @@ fn before_serving(
         prctl::set_no_new_privs()?;
         let _ = domain.take().map(RulesetCreated::restrict_self);
         if !keeps_capabilities {
-            capabilities::give_up_all()?;
+            let none = CapabilitySet::empty();
+            set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
         }
         // A change of credentials would clear it. At this signal a server writes back and ends.
         prctl::set_pdeathsig(Signal::SIGTERM)?;
@@ -308,16 +309,16 @@ impl Server {
         if !status.success() {
             return Err(self.died(status, "while it closed the file system"));
         }
-        let Some((image, window)) = self.written.take() else {
+        let Some((image, ext3)) = self.written.take() else {
             return Ok(());
         };
-        if let Err(failure) = self.mark_for_root(programs, &image, window) {
+        if let Err(failure) = self.mark_for_root(programs, &image, ext3.window.offset) {
             message::warning(format!(
                 "{failure}; without --userns and --fakeroot, deleted files can be seen again"
             ));
         }
         image.sync_all().doing(|| format!("writing {} to disk", shown(&self.subject)))?;
-        let ext3 = image::inspect_ext3(&image, &self.subject, window)?;
+        let ext3 = image::inspect_ext3(&image, &self.subject, ext3.window)?;
         if ext3.is_closed() {
             return Ok(());
         }
@@ -326,14 +327,14 @@ impl Server {
     }
 
     /// Gives opaque directories the attribute that only root can set in a mounted file system.
-    fn mark_for_root(&self, programs: &Programs, image: &File, window: Window) -> Outcome<()> {
+    fn mark_for_root(&self, programs: &Programs, image: &File, offset: u64) -> Outcome<()> {
         if self.opaque.is_empty() {
             return Ok(());
         }
         let lines = self.opaque.iter().map(|inode| format!("ea_set <{inode}> trusted.overlay.opaque y\n"));
         // What is held back already is not held by this one: the command's end waits for these few changes.
         let undisturbed = Interrupts::hold()?;
-        debugfs::change(programs, image, window.offset, &lines.collect::<String>(), &undisturbed).map_err(
+        debugfs::change(programs, image, offset, &lines.collect::<String>(), &undisturbed).map_err(
             |failure| {
                 failure.context(format!("while marking replaced directories in {}", shown(&self.subject)))
             },
@@ -411,10 +412,12 @@ impl Server {
             self.name,
             shown(&self.subject)
         ));
-        if self.written.is_some() {
-            failure.hint(format!("'e2fsck -f \"{}\"' tells what state the image is in", shown(&self.subject)))
-        } else {
-            failure
+        match &self.written {
+            Some((_, ext3)) => failure.hint(format!(
+                "{} tells what state the image is in, and repairs it",
+                ext3.repair_command(&self.subject)
+            )),
+            None => failure,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The only unsafe code of the frontend.
 
 pub mod attributes;
-pub mod capabilities;
 pub mod child;
 pub mod children;
 pub mod descriptors;
