@@ -22,6 +22,7 @@ pub mod making;
 pub mod fuse;
 pub mod overlay;
 pub mod build;
+pub mod inspect;
 pub mod cli;
 pub mod user;
 pub mod site;

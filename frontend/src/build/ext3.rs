@@ -10,22 +10,37 @@ use nix::unistd::Uid;
 use std::fs::File;
 use std::path::Path;
 
-/// Copies everything in the ext3 image to `directory`, which is made. Nobody but root may give files away, so without
+/// Copies everything in the ext3 image to `directory`, and says what does not come along.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn unpack_all(image: &File, ext3: Ext3, directory: &Path, tools: Tools) -> Outcome<()> {
+    message::warning(
+        "From an ext3 image, hard links become copies, and device files, named pipes and extended attributes are left out",
+    );
+    unpack(image, ext3, directory, &["/"], tools)
+}
+
+/// Copies what is at and below some names in the ext3 image to `directory`, which is made; `/` is everything, and what
+/// is not there is passed over. Nobody but root may give files away, so without
 /// root they are the caller's.
 ///
 /// # Errors
 /// `debugfs` is missing or failed.
-pub(super) fn unpack(image: &File, ext3: Ext3, directory: &Path, tools: Tools) -> Outcome<()> {
-    message::warning(
-        "From an ext3 image, hard links become copies, and device files, named pipes and extended attributes are left out",
-    );
+pub(crate) fn unpack(
+    image: &File,
+    ext3: Ext3,
+    directory: &Path,
+    names: &[&str],
+    tools: Tools,
+) -> Outcome<()> {
     std::fs::create_dir(directory).doing(|| "creating a directory for the files of the image".into())?;
     // Its own directory as the destination: debugfs splits its commands at blanks.
-    let command = "rdump / .";
+    let command = format!("rdump {} .", names.join(" "));
     let subject = format!("{SUBJECT}?offset={}", ext3.window.offset);
     let progress = Progress::of("Copying");
     let ended = Helper::new(tools.programs, DEBUGFS)?
-        .args(["-R", command, &subject])
+        .args(["-R", &command, &subject])
         .reads_file(image)
         .changes(directory)
         .working_in(directory)
@@ -33,7 +48,9 @@ pub(super) fn unpack(image: &File, ext3: Ext3, directory: &Path, tools: Tools) -
     drop(progress);
     let root = Uid::effective().is_root();
     let expected = |complaint: &String| {
-        complaint.starts_with("debugfs 1.") || (!root && complaint.contains("while changing ownership"))
+        complaint.starts_with("debugfs 1.")
+            || complaint.contains("File not found by ext2_lookup")
+            || (!root && complaint.contains("while changing ownership"))
     };
     if let Some(complaint) = ended.complaints().into_iter().find(|complaint| !expected(complaint)) {
         return Err(Failure::new(format!("debugfs failed: {complaint}")));

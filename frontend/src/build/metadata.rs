@@ -1,23 +1,18 @@
 //! What is said of an image: in its `labels.json` and in the objects of its SIF.
 
 use super::source::Source;
-use crate::error::{Doing, Outcome};
+use crate::error::Outcome;
+use crate::inspect::{Attributes, Texts};
 use crate::sif::Arch;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use serde_json::{Map, Value, json};
-use std::fs::File;
-use std::io::Read;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use time::OffsetDateTime;
-
-/// Most bytes of one file whose text is taken up. Longer ones stay in the image only.
-const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// What is said of an image.
 #[derive(Debug)]
 pub(super) struct Metadata {
-    definition: String,
-    attributes: Map<String, Value>,
+    attributes: Attributes,
 }
 
 impl Metadata {
@@ -26,39 +21,15 @@ impl Metadata {
     /// # Errors
     /// The directory cannot be opened.
     pub(super) fn read(root: &Path, source: &Source) -> Outcome<Self> {
-        let root = File::open(root).doing(|| "looking at the root directory of the image".into())?;
-        let definition = format!("bootstrap: localimage\nfrom: {}", source.spec);
-        let mut labels = text(&root, ".singularity.d/labels.json")
-            .and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok())
-            .unwrap_or_default();
-        labels.extend(build_labels(source));
-        let mut environment = Map::new();
-        for name in ["90-environment.sh", "91-environment.sh"] {
-            let path = format!(".singularity.d/env/{name}");
-            if let Some(text) = text(&root, &path) {
-                environment.insert(format!("/{path}"), Value::from(text.trim_end()));
-            }
-        }
-        let mut attributes = Map::new();
-        attributes.insert("labels".into(), labels.into());
-        attributes.insert("environment".into(), environment.into());
-        attributes.insert("deffile".into(), Value::from(definition.as_str()));
-        for (key, path) in [
-            ("runscript", ".singularity.d/runscript"),
-            ("startscript", ".singularity.d/startscript"),
-            ("test", ".singularity.d/test"),
-            ("helpfile", ".singularity.d/runscript.help"),
-        ] {
-            if let Some(text) = text(&root, path) {
-                attributes.insert(key.into(), Value::from(text.trim_end()));
-            }
-        }
-        Ok(Self { definition, attributes })
+        let mut attributes = Attributes::of(&Texts::below(root)?);
+        attributes.deffile = format!("bootstrap: localimage\nfrom: {}", source.spec);
+        attributes.labels.extend(build_labels(source));
+        Ok(Self { attributes })
     }
 
     /// The definition object of the SIF: how this image could be built again.
     pub(super) fn definition_object(&self) -> String {
-        format!("{}\n\n", self.definition)
+        format!("{}\n\n", self.attributes.deffile)
     }
 
     /// The JSON object of the SIF, from which `inspect` answers without mounting anything.
@@ -69,11 +40,11 @@ impl Metadata {
 
 /// The `labels.json` of an image that had none.
 pub(super) fn labels_json(source: &Source) -> String {
-    format!("{:#}\n", Value::from(build_labels(source)))
+    format!("{:#}\n", json!(build_labels(source)))
 }
 
 /// Labels of this build, under the names that other tools look for.
-fn build_labels(source: &Source) -> Map<String, Value> {
+fn build_labels(source: &Source) -> BTreeMap<String, String> {
     let arch = if source.arch.is_known() { source.arch } else { Arch::host() };
     let labels = [
         ("org.label-schema.build-arch", arch.name().to_string()),
@@ -83,7 +54,7 @@ fn build_labels(source: &Source) -> Map<String, Value> {
         ("org.label-schema.usage.singularity.deffile.bootstrap", "localimage".into()),
         ("org.label-schema.usage.singularity.deffile.from", source.spec.clone()),
     ];
-    labels.into_iter().map(|(name, value)| (name.to_string(), Value::from(value))).collect()
+    labels.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 /// A time as the incumbents label it: `Friday_20_November_2026_15:0:15_UTC`.
@@ -93,45 +64,13 @@ fn date(time: OffsetDateTime) -> String {
     format!("{weekday}_{day}_{month}_{year}_{hour}:{minute}:{second}_UTC")
 }
 
-/// The text of a regular file below `root`, links taken as they lead inside it.
-fn text(root: &File, path: &str) -> Option<String> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = File::from(openat2(root, path, how).ok()?);
-    let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > TEXT_BYTES_MAX {
-        return None;
-    }
-    let mut text = Vec::new();
-    file.take(TEXT_BYTES_MAX).read_to_end(&mut text).ok()?;
-    String::from_utf8(text).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
 
     #[test]
     fn dates_are_written_as_other_tools_write_them() {
         let time = OffsetDateTime::from_unix_timestamp(1_795_186_815).unwrap();
         assert_eq!(date(time), "Friday_20_November_2026_15:0:15_UTC");
-    }
-
-    #[test]
-    fn a_link_in_an_image_leads_to_nothing_outside_of_it() {
-        let place = tempfile::tempdir().unwrap();
-        let image = place.path().join("image");
-        std::fs::create_dir(&image).unwrap();
-        std::fs::write(place.path().join("secret"), "outside").unwrap();
-        std::fs::write(image.join("secret"), "inside").unwrap();
-        symlink("/secret", image.join("absolute")).unwrap();
-        symlink("../../secret", image.join("relative")).unwrap();
-        symlink("/nowhere", image.join("nowhere")).unwrap();
-        let root = File::open(&image).unwrap();
-        assert_eq!(text(&root, "absolute").as_deref(), Some("inside"));
-        assert_eq!(text(&root, "relative").as_deref(), Some("inside"));
-        assert_eq!(text(&root, "nowhere"), None);
     }
 }

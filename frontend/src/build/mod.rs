@@ -12,7 +12,7 @@ use crate::message::{self, shown};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-mod ext3;
+pub(crate) mod ext3;
 mod metadata;
 mod sandbox;
 mod sif_file;

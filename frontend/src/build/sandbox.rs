@@ -30,7 +30,7 @@ pub(super) fn make(job: &Job) -> Outcome<()> {
         Root::Squashfs(packed) => {
             squashfs::unpack(&source.file, packed.window, staging.path(), &root, &[], tools)?;
         }
-        Root::Ext3(image) => ext3::unpack(&source.file, image, &root, tools)?,
+        Root::Ext3(image) => ext3::unpack_all(&source.file, image, &root, tools)?,
     }
     let placing = || format!("creating sandbox {}", shown(target));
     if !Uid::effective().is_root() {

@@ -28,7 +28,7 @@ pub(super) fn make(job: &Job) -> Outcome<()> {
             // Beside the target, where there must be room for as much anyway.
             let staging = Staging::below(file::directory_of(&job.options.target))?;
             let root = staging.path().join("root");
-            ext3::unpack(&job.source.file, image, &root, job.tools)?;
+            ext3::unpack_all(&job.source.file, image, &root, job.tools)?;
             from_directory(&root, job)
         }
     }

@@ -114,7 +114,7 @@ fn mksquashfs<'a>(helper: Helper<'a>, image: &'a File, tools: Tools<'_>) -> Outc
 ///
 /// # Errors
 /// `unsquashfs` is missing or failed.
-pub(super) fn unpack(
+pub(crate) fn unpack(
     image: &File,
     part: Window,
     room: &Path,

@@ -4,7 +4,8 @@ use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
 use super::{
-    Invocation, Stop, actions, admin, answer, delegate, explain, help, makers, sif, usage, usage_error,
+    Invocation, Stop, actions, admin, answer, delegate, explain, help, inspect, makers, sif, usage,
+    usage_error,
 };
 use crate::error::Failure;
 use crate::overlay;
@@ -347,6 +348,32 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: act,
     },
     Entry {
+        name: "inspect",
+        synopsis: "[options...] <image>",
+        about: "Show what an image says of itself",
+        flags: &[flags::INSPECT],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "\
+            # the labels\n\
+            inspect image.sif\n\
+            inspect --runscript --environment image.sif\n\
+            inspect --all image.sif",
+        run: |_, _, given, words| inspect::inspect(&given, &words),
+    },
+    Entry {
+        name: "run-help",
+        synopsis: "[--app NAME] <image>",
+        about: "Print an image's help",
+        flags: &[flags::RUN_HELP],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: "",
+        examples: "run-help image.sif",
+        run: |_, _, given, words| inspect::run_help(&given, &words),
+    },
+    Entry {
         name: "sign",
         synopsis: "[options...] <sif>",
         about: "Add signatures to a SIF",
@@ -469,8 +496,6 @@ const ABSENT: &[&str] = &[
     "instance.list",
     "pull",
     "push",
-    "inspect",
-    "run-help",
     "cache",
     "config fakeroot",
     "capability",

@@ -400,6 +400,25 @@ pub const CONFIG_GLOBAL: &[Flag] = &[
     flag("dry-run", Switch, &[], "Print what the file would become, and change nothing").short('d'),
 ];
 
+/// Flags of `inspect`.
+pub const INSPECT: &[Flag] = &[
+    flag("labels", Switch, &[], "Labels, which are shown if nothing else is asked for").short('l'),
+    flag("deffile", Switch, &[], "The definition that it was built from").short('d'),
+    flag("runscript", Switch, &[], "What run runs").short('r'),
+    flag("startscript", Switch, &[], "What an instance runs").short('s'),
+    flag("test", Switch, &[], "What test runs").short('t'),
+    flag("environment", Switch, &[], "The scripts that set variables").short('e'),
+    flag("helpfile", Switch, &[], "What run-help prints").short('H'),
+    flag("list-apps", Switch, &[], "The names of its apps"),
+    flag("all", Switch, &[], "Everything, as JSON"),
+    flag("json", Switch, &[], "Print JSON").short('j'),
+    flag("app", Text, &[], "The same of an app of the image").takes("NAME", Nothing),
+];
+
+/// The flag of `run-help`.
+pub const RUN_HELP: &[Flag] =
+    &[flag("app", Text, &[], "The help of an app of the image").takes("NAME", Nothing)];
+
 const KEYSERVERS: &str =
     "keys are not fetched: get the public key from whom you trust and add it with 'key import'";
 const CERTIFICATES: &str =

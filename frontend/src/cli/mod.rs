@@ -11,6 +11,7 @@ mod explain;
 pub mod flags;
 pub mod given;
 pub mod help;
+mod inspect;
 mod makers;
 mod sif;
 
