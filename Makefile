@@ -7,7 +7,7 @@ SETUID     ?= yes
 TARGET     ?= $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PREFIX SYSCONFDIR DESTDIR SETUID TARGET
 
-.PHONY: build demo install uninstall packages test-packages check test bench fuzz clean help
+.PHONY: build demo install uninstall packages test-packages reproducible check test bench fuzz clean help
 
 build: ## compile the release for PREFIX and SYSCONFDIR
 	packaging/build
@@ -26,6 +26,9 @@ packages: ## make .deb and .rpm packages in $TARGET/packages
 
 test-packages: ## and try them: install, use, upgrade, remove, in a Debian of their own (as root)
 	packaging/test-packages
+
+reproducible: ## build twice, in two folders, and compare
+	packaging/reproducible
 
 check: ## format, lints, documentation
 	packaging/check
