@@ -57,6 +57,7 @@ fn origin(origin: Origin) -> &'static str {
         Origin::Both => "",
         Origin::SingularityCe => " (SingularityCE)",
         Origin::Apptainer => " (Apptainer)",
+        Origin::Lamina => " (Lamina only)",
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Origin {
     SingularityCe,
     /// Apptainer only.
     Apptainer,
+    /// Neither of them.
+    Lamina,
 }
 
 /// Who acts on a directive here.
@@ -210,6 +212,10 @@ directives! {
             ["Whether the kernel may read and write ext3 images that users could have written. A kernel"
              "driver trusts what is on the disk; with 'no' here or in 'allow setuid-mount extfs' such images"
              "are mounted through FUSE."];
+        allow_image_overlay_on_dir: bool = false, "allow image overlay on dir", Lamina, Starter,
+            ["Whether users may put a writable overlay image on a directory through the kernel. When its user"
+             "renames a file, the kernel copies it into the image, unreadable ones of the directory too, and"
+             "whoever owns the image can read it there. With 'no' such overlays are made through FUSE."];
         allow_setuid_mount_squashfs: SetuidMountSquashfs = SetuidMountSquashfs::Yes,
             "allow setuid-mount squashfs", Apptainer, Starter,
             ["The other name of 'allow kernel squashfs'. 'iflimited' means 'yes' where there is a"

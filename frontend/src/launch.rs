@@ -3,18 +3,26 @@
 use crate::error::{Doing, Failure, Outcome};
 use crate::flow::Flow;
 use crate::flow::namespace::{self, Mapping, Outside};
-use crate::message::{self, shown};
+use crate::flow::serving::{self, Directories};
+use crate::fuse::Servers;
+use crate::making::Interrupts;
+use crate::message;
+use crate::monitor;
 use crate::payload::{self, Payload};
 use crate::planning::{Planned, Source};
 use crate::sys::descriptors;
+use crate::sys::fork::fork_to;
+use config::Settings;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use protocol::{Content, PAYLOAD_FD, PLAN_FD, SOURCE_FD_FIRST, frame};
+use nix::sys::signal::Signal;
+use protocol::{PAYLOAD_FD, PLAN_FD, Plan, SOURCE_FD_FIRST, frame};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// Where `make install PREFIX=` puts the helpers.
 const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
@@ -22,10 +30,19 @@ const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
     None => "/usr/local",
 };
 
+/// The exit status of a container that there is none of.
+const FAILED: i32 = 255;
+
 /// Where one of the programs is that only other programs start; fixed when this one was built.
 #[must_use]
 pub fn own_program(name: &str) -> String {
     format!("{PREFIX}/libexec/lamina/bin/{name}")
+}
+
+/// A directory of the installation that nothing is read from while a container starts: mounts of a user namespace are
+/// made there, where only that namespace sees them.
+fn stage() -> String {
+    format!("{PREFIX}/share/lamina")
 }
 
 /// Where the setuid starter is.
@@ -34,32 +51,68 @@ pub fn setuid_starter() -> String {
     own_program("starter-suid")
 }
 
-/// Becomes the starter. Returns only when that did not work.
+/// Becomes the starter, and so the container. Where servers must outlive the container, a child does, and this process
+/// waits for both and ends as the container did.
 ///
 /// # Errors
-/// The starter is missing, the host forbids what the flow needs, or the kernel gave no memory or descriptors.
-pub fn start(planned: Planned, payload: &Payload) -> Outcome<Infallible> {
+/// The starter is missing, the host forbids what the flow needs, a server failed, or the kernel gave no memory or
+/// descriptors.
+pub fn start(planned: Planned, payload: &Payload, site: &Settings) -> Outcome<Infallible> {
     message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
-    let plan = plan_pipe(&planned)?;
     let payload = sealed(&payload::encode(payload)?)?;
-    match planned.flow() {
+    let Planned { plan, sources, reason, .. } = planned;
+    match reason.flow() {
         Flow::Setuid => {
-            let sources = planned.sources.into_iter().map(|Source { file, .. }| file).collect();
-            place(plan, payload, sources)?;
-            become_starter(&setuid_starter())
+            let sources = sources.into_iter().map(|Source { file, .. }| file).collect();
+            become_starter(&setuid_starter(), &plan, payload, sources)
         }
         Flow::UserNamespace => {
-            require_directories(&planned)?;
-            let sources = Outside::of(planned.sources)?;
-            namespace::enter(&Mapping::own(), &planned.reason)?;
-            place(plan, payload, sources.open_again()?)?;
-            namespace::keep_capabilities()?;
-            become_starter(&own_program("starter"))
+            let outside = Outside::of(sources)?;
+            namespace::enter(&Mapping::own(), &reason)?;
+            if serving::is_needed(&plan) {
+                return with_servers(&plan, payload, site, outside);
+            }
+            become_unprivileged_starter(&plan, payload, outside.open_all_again()?)
         }
     }
 }
 
-fn become_starter(starter: &str) -> Outcome<Infallible> {
+/// Serves the plan's image files for as long as the container runs.
+fn with_servers(plan: &Plan, payload: OwnedFd, site: &Settings, outside: Outside) -> Outcome<Infallible> {
+    let programs = crate::site::programs(site);
+    let interrupts = Interrupts::hold()?;
+    let mut servers = Servers::new(&programs, &interrupts);
+    let Directories { plan, sources } =
+        serving::serve(plan, site, &outside, &mut servers, Path::new(&stage()))?;
+    interrupts.check()?;
+    let container = fork_to(|| {
+        // What the container writes after its servers have gone would be lost.
+        let tied = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into());
+        let Err(failure) = tied.and_then(|()| become_unprivileged_starter(&plan, payload, sources));
+        message::failure(&failure);
+        FAILED
+    })
+    .doing(|| "starting the container".into())?;
+    let fate = monitor::follow(container)?;
+    let finished = servers.finish();
+    drop(outside);
+    drop(interrupts);
+    finished?;
+    std::process::exit(monitor::end_like(fate))
+}
+
+fn become_unprivileged_starter(plan: &Plan, payload: OwnedFd, sources: Vec<OwnedFd>) -> Outcome<Infallible> {
+    namespace::keep_capabilities()?;
+    become_starter(&own_program("starter"), plan, payload, sources)
+}
+
+fn become_starter(
+    starter: &str,
+    plan: &Plan,
+    payload: OwnedFd,
+    sources: Vec<OwnedFd>,
+) -> Outcome<Infallible> {
+    place(plan_pipe(plan)?, payload, sources)?;
     let path = CString::new(starter).unwrap_or_default();
     let name = CString::new(starter.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
     nix::unistd::execve(&path, &[&name], &[] as &[&std::ffi::CStr])
@@ -69,24 +122,9 @@ fn become_starter(starter: &str) -> Outcome<Infallible> {
         })
 }
 
-/// Image files need loop devices, which belong to the machine.
-fn require_directories(planned: &Planned) -> Outcome<()> {
-    let file = planned.plan.images().find(|image| image.content != Content::Directory);
-    let source = file.and_then(|image| planned.sources.get(usize::from(image.descriptor.0)));
-    match source {
-        None => Ok(()),
-        Some(source) => Err(Failure::new(format!(
-            "{} is an image file, which cannot be mounted in a user namespace ({})",
-            shown(&source.path),
-            planned.reason
-        ))
-        .hint("'build --sandbox' makes a directory of an image")),
-    }
-}
-
 /// A pipe that holds the whole plan already, so nobody has to stay to write it.
-fn plan_pipe(planned: &Planned) -> Outcome<OwnedFd> {
-    let bytes = frame::encode(&planned.plan).map_err(|error| Failure::new(error.to_string()))?;
+fn plan_pipe(plan: &Plan) -> Outcome<OwnedFd> {
+    let bytes = frame::encode(plan).map_err(|error| Failure::new(error.to_string()))?;
     let (reader, writer) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(|| "making a pipe".into())?;
     File::from(writer).write_all(&bytes).doing(|| "writing the plan".into())?;

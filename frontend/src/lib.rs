@@ -28,6 +28,7 @@ pub mod user;
 pub mod site;
 pub mod intent;
 pub mod flow;
+pub mod monitor;
 pub mod planning;
 pub mod payload;
 pub mod launch;

@@ -121,7 +121,7 @@ fn an_overlay_is_written_to_its_upper_directory() {
         let (lower, second) = (inside.place.join("lower"), inside.place.join("lower:second,one"));
         let (upper, work) = (inside.place.join("upper"), inside.place.join("work"));
         let overlay = Overlay { lowers: vec![&lower, &second], upper: Some((&upper, &work)) };
-        inside.servers.overlay(&overlay, &at).unwrap();
+        inside.servers.overlay(&overlay, Path::new("overlay"), &at).unwrap();
         assert_eq!(fs::read_to_string(at.join("file")).unwrap(), "below");
         assert_eq!(fs::read_to_string(at.join("other")).unwrap(), "below");
         fs::write(at.join("file"), "above").unwrap();
@@ -214,7 +214,7 @@ fn a_server_that_cannot_read_its_image_is_quoted_and_leaves_nothing() {
         let mut squashfs = opened.squashfs();
         squashfs.window.offset = 0;
         let refused =
-            inside.servers.squashfs(&opened.file, &image, squashfs, Owners::Caller, &at).unwrap_err();
+            inside.servers.squashfs(&opened.file, &image, squashfs.window, Owners::Caller, &at).unwrap_err();
         assert!(refused.to_string().contains("ended before it could be used"), "{refused}");
         assert!(refused.to_string().contains("squashfs image"), "{refused}");
     });
@@ -231,7 +231,7 @@ fn a_missing_server_is_named_with_the_package_that_has_it() {
             (inside.serve_squashfs(&squashfs, 0, Owners::Caller).unwrap_err(), "squashfuse", "squashfuse"),
             (inside.serve_ext3(&ext3, 0, Access::ReadWrite).unwrap_err(), "fuse2fs", "e2fsprogs"),
             (
-                inside.servers.overlay(&overlay, Path::new("/mnt")).unwrap_err(),
+                inside.servers.overlay(&overlay, Path::new("overlay"), Path::new("/mnt")).unwrap_err(),
                 "fuse-overlayfs",
                 "fuse-overlayfs",
             ),

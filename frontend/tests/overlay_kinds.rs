@@ -250,7 +250,7 @@ fn unstack(at: &Path) {
 }
 
 fn fuse_overlay(inside: &mut Inside<'_>, lower: &Path, upper: &Path, work: &Path, at: &Path) {
-    inside.servers.overlay(&Overlay { lowers: vec![lower], upper: Some((upper, work)) }, at).unwrap();
+    inside.servers.overlay(&Overlay { lowers: vec![lower], upper: Some((upper, work)) }, upper, at).unwrap();
 }
 
 /// A squashfs of the layer below, as `inside` sees it.

@@ -102,6 +102,7 @@ pub fn judge(
     for (image, role) in roles(&plan) {
         court.image(image, role)?;
     }
+    court.image_over_directory(&plan)?;
     let site_binds = court.mounts(&plan)?;
     court.account_files(&plan)?;
     let session_bytes = (!caller.is_root()).then(|| session_bytes(site));
@@ -260,6 +261,21 @@ impl Court<'_> {
             }
             Role::Data { .. } => Err(Refusal::new("a data image must be a file; bind a directory instead")),
         }
+    }
+
+    /// Copying up acts with the overlay's rights and not with the caller's. What he may not read in a directory he could
+    /// read in an image that is his own; in images, root, layers and copies are his alike.
+    fn image_over_directory(&self, plan: &Plan) -> Result<(), Refusal> {
+        let Writable::Overlay(upper) = &plan.writable else {
+            return Ok(());
+        };
+        let is_directory = |image: &Image| image.content == Content::Directory;
+        let beneath = is_directory(&plan.root) || plan.layers.iter().any(is_directory);
+        if self.caller.is_root() || is_directory(upper) || !beneath {
+            return Ok(());
+        }
+        let text = "a writable overlay image on a directory would show its user what he may not read in it";
+        require(&self.site.allow_image_overlay_on_dir, "allow image overlay on dir", text)
     }
 
     fn squashfs(&self, facts: &Facts, window: Window) -> Result<(), Refusal> {

@@ -139,7 +139,6 @@ fn explain_names_the_line_that_the_starter_obeys() {
     for (text, line) in [
         ("\nlimit container owners = root\n", "(line 2)"),
         ("allow container squashfs = no\n", "(line 1)"),
-        ("\n\nallow kernel squashfs = no\n", "(line 3)"),
         ("limit container paths = /usr\n", "(line 1)"),
     ] {
         world.conf(text);

@@ -123,11 +123,11 @@ fn the_first_of_two_lines_counts_and_unknown_directives_stop_nothing() {
         world.conf(conf);
         world.lamina(["exec"]).arg(&image).arg("true").run()
     };
-    said("allow setuid = yes\nallow setuid = no\n").assert_ok();
-    said("allow setuid = no\nallow setuid = yes\n")
-        .assert_fatal("suid workflow disabled")
+    said("allow container squashfs = yes\nallow container squashfs = no\n").assert_ok();
+    said("allow container squashfs = no\nallow container squashfs = yes\n")
+        .assert_fatal("configuration disallows users")
         .assert_stderr_has("line 1)");
-    said("allow setuid =\nallow setuid = no\n").assert_stderr_has("line 2)");
+    said("allow container squashfs =\nallow container squashfs = no\n").assert_stderr_has("line 2)");
     said("allow time travel = no\n; ini style\n[section]\n  allow setuid  =  yes  \n").assert_ok();
     said("").assert_ok();
 }
@@ -229,6 +229,8 @@ fn the_incumbents_files_load() {
         assert_eq!(output.status == Some(0), grants_memory, "{output}");
     }
     let overlay = world.ext3_overlay(64);
-    let output = world.lamina(["exec", "--overlay"]).arg(&overlay).arg(&image).arg("true").run();
-    output.assert_fatal("'allow setuid-mount extfs'");
+    let output = world.lamina(["-v", "exec", "--overlay"]).arg(&overlay).arg(&image).arg("true").run();
+    output.assert_ok().assert_stderr_has(
+        "a user namespace: ext3 image mounts are not authorized ('allow setuid-mount extfs'",
+    );
 }

@@ -103,7 +103,9 @@ const AS_LINUX_5_14: &[&str] = &[
 
 #[test]
 fn the_oldest_kernel_runs_everything() {
-    let world = World::new();
+    let mut world = World::new();
+    // Through the setuid starter, a sandbox too.
+    world.conf("allow image overlay on dir = yes\n");
     let image = world.busybox_sqfs("gzip");
     let overlay = world.ext3_overlay(64).display().to_string();
     world.mkdir("data");

@@ -126,7 +126,8 @@ fn a_bare_image_that_another_program_made_is_a_layer() {
 
 #[test]
 fn the_marks_of_the_kernel_in_an_overlay_made_elsewhere_are_understood() {
-    let world = World::new();
+    let mut world = World::new();
+    world.conf("allow image overlay on dir = yes\n");
     let image = world.busybox_sandbox();
     world.mkdir("busybox/data");
     world.mkdir("busybox/opq");

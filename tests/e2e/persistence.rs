@@ -12,7 +12,9 @@ struct Changed {
 
 impl Changed {
     fn new(megabytes: u64, prepare: &str) -> Self {
-        let world = World::new();
+        let mut world = World::new();
+        // The kernel's overlay is looked at here.
+        world.conf("allow image overlay on dir = yes\n");
         let image = world.busybox_sandbox();
         let script = world.program("/bin/sh").args(["-ec", prepare]).cwd(&image);
         script.run().assert_ok();

@@ -18,9 +18,7 @@ fn without_a_line_about_it_a_container_runs() {
 #[test]
 fn a_refusal_names_the_directive_and_its_line() {
     for (line, options) in [
-        ("allow setuid = no", &[][..]),
-        ("allow container squashfs = no", &[]),
-        ("allow kernel squashfs = no", &[]),
+        ("allow container squashfs = no", &[][..]),
         ("limit container owners = root", &[]),
         ("limit container paths = /nowhere", &[]),
         ("enable overlay = no", &["--writable-tmpfs"]),

@@ -217,3 +217,136 @@ fn a_host_that_forbids_user_namespaces_is_told_from_others() {
         .assert_fatal("user namespaces cannot be used here (user.max_user_namespaces = 0)")
         .assert_stderr_has("sysctl -w user.max_user_namespaces=");
 }
+
+#[test]
+fn a_directory_overlay_on_an_image_file_is_what_an_ordinary_user_gets() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.mkdir("my_overlay")));
+    let script = "touch /usr/bin/myfile; echo kept >/note";
+    world.sh(&["--overlay", &overlay], &image, script).run().assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "cat /note").run().assert_ok().assert_stdout("kept");
+    let read_only = format!("{overlay}:ro");
+    inside(&world, &["--overlay", &read_only], &image, "ls /usr/bin/myfile; touch /usr/bin/other")
+        .run()
+        .assert_status(1)
+        .assert_stdout("/usr/bin/myfile")
+        .assert_stderr_has("Read-only file system");
+    world.program("/bin/rm").args(["-rf", &overlay]).run().assert_ok();
+}
+
+#[test]
+fn image_files_of_every_kind_run_and_end_with_the_programs_status() {
+    let world = World::new();
+    for image in [world.busybox_sif(), world.busybox_sqfs("xz"), world.busybox_ext3()] {
+        inside(&world, &[], &image, "echo in; exit 7").run().assert_status(7).assert_stdout("in");
+        let killed = inside(&world, &[], &image, "kill -9 $$").run();
+        assert_eq!(killed.signal, Some(9), "{killed}");
+        inside(&world, &["--pid"], &image, "echo $PPID; exit 3").run().assert_status(3).assert_stdout("1");
+    }
+}
+
+#[test]
+fn an_overlay_image_keeps_changes_and_is_closed_when_the_command_returns() {
+    let world = World::new();
+    let overlay = text(&world.ext3_overlay(16));
+    for image in [world.busybox_sif(), world.busybox_sandbox()] {
+        let script = "echo kept >/note; rm -f /bin/vi; rm -rf /home; mkdir /home; touch /home/new";
+        inside(&world, &["--overlay", &overlay], &image, script).run().assert_ok();
+        let read_only = format!("{overlay}:ro");
+        for options in [
+            &["--overlay", overlay.as_str()][..],
+            &["--overlay", &read_only],
+            &["--overlay", &read_only, "--writable-tmpfs"],
+        ] {
+            let script = "cat /note; ls /bin/vi 2>/dev/null || echo gone; ls -A /home";
+            inside(&world, options, &image, script).run().assert_ok().assert_stdout("kept\ngone\nnew");
+        }
+        world.program("e2fsck").args(["-fn", &overlay]).run().assert_ok();
+    }
+}
+
+#[test]
+fn binds_find_their_places_under_an_overlay_image() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(16)));
+    let (folder, file) = (text(&world.mkdir("data")), text(&world.write("file", "a file")));
+    let binds = [format!("{folder}:/deep/inside/data"), format!("{file}:/deep/file")];
+    let options = ["--overlay", &overlay, "--bind", &binds[0], "--bind", &binds[1], "--scratch", "/scratch"];
+    let script = "touch /deep/inside/data/new /scratch/x; cat /deep/file";
+    inside(&world, &options, &image, script).run().assert_ok().assert_stdout("a file");
+    assert!(Path::new(&folder).join("new").exists());
+    inside(&world, &["--overlay", &overlay], &image, "ls -d /deep").run().assert_status(1);
+}
+
+#[test]
+fn an_overlay_image_has_one_writer_in_whatever_way_it_is_started() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(16)));
+    let options = ["--overlay", overlay.as_str()];
+    let first = inside(&world, &options, &image, "echo ready; cat").spawn().wait_for("ready");
+    inside(&world, &options, &image, "true").run().assert_fatal(&world.user().name);
+    world.sh(&options, &image, "true").run().assert_fatal(&world.user().name);
+    first.finish().assert_ok();
+    let first = world.sh(&options, &image, "echo ready; cat").spawn().wait_for("ready");
+    inside(&world, &options, &image, "true").run().assert_fatal(&world.user().name);
+    first.finish().assert_ok();
+    inside(&world, &options, &image, "true").run().assert_ok();
+}
+
+#[test]
+fn an_overlay_in_a_sif_is_seen_and_written_on_demand() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    world.lamina(["overlay", "create", "--size", "64"]).arg(&image).run().assert_ok();
+    inside(&world, &["--writable"], &image, "echo kept >/note").run().assert_ok();
+    inside(&world, &[], &image, "cat /note; touch /new").run().assert_status(1).assert_stdout("kept");
+}
+
+#[test]
+fn signals_reach_the_program_and_a_killed_command_leaves_nothing() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(16)));
+    let options = ["--overlay", overlay.as_str()];
+    let script = "trap 'echo asked >/note; exit 5' TERM; echo ready; while :; do sleep 0.1; done";
+    let running = inside(&world, &options, &image, script).spawn().wait_for("ready");
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.finish().assert_status(5);
+    inside(&world, &options, &image, "cat /note").run().assert_ok().assert_stdout("asked");
+    let running = inside(&world, &options, &image, "echo ready; exec cat").spawn().wait_for("ready");
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(running.finish().signal, Some(9));
+    world.assert_nothing_left();
+    inside(&world, &options, &image, "cat /note").run().assert_ok().assert_stdout("asked");
+}
+
+#[test]
+fn what_the_kernel_may_not_mount_for_users_goes_through_fuse() {
+    let mut world = World::new();
+    let (image, overlay) = (world.busybox_sqfs("gzip"), world.ext3_overlay(16));
+    for (line, why) in [
+        ("allow kernel squashfs = no", "squashfs image mounts are not authorized"),
+        ("allow kernel extfs = no", "ext3 image mounts are not authorized"),
+        ("allow setuid = no", "suid workflow disabled by administrator"),
+    ] {
+        world.conf(&format!("{line}\n"));
+        let run = world.lamina(["-v", "exec", "--overlay"]).arg(&overlay).arg(&image).arg("true").run();
+        run.assert_ok().assert_stderr_has(why).assert_stderr_has("Using fuse2fs for");
+    }
+}
+
+#[test]
+fn a_writable_image_on_a_directory_does_not_show_what_its_user_may_not_read() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let mut world = World::new();
+    let (image, overlay) = (world.busybox_sandbox(), text(&world.ext3_overlay(16)));
+    let secret = image.join("secret");
+    std::fs::write(&secret, "hidden").expect("root may");
+    chown(&secret, Some(0), Some(0)).expect("root may");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("root may");
+    let output = world.sh(&["--overlay", &overlay], &image, "mv /secret /mine && echo moved").run();
+    assert!(output.status != Some(0), "{output}");
+    assert!(!world.program("/bin/grep").args(["-c", "hidden", &overlay]).run().stdout.starts_with('1'));
+    world.conf("allow image overlay on dir = yes\n");
+    let output = world.sh(&["--overlay", &overlay], &image, "mv /secret /mine && echo moved").run();
+    output.assert_ok().assert_stdout("moved");
+}

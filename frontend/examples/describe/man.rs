@@ -227,6 +227,7 @@ fn describe(page: &mut Roff, directive: &Directive) {
         Origin::Both => "",
         Origin::SingularityCe => " (SingularityCE)",
         Origin::Apptainer => " (Apptainer)",
+        Origin::Lamina => " (Lamina)",
     };
     let kind = format!(" = {many}{}{origin}", directive.kind);
     let enforced = match directive.enforcer {

@@ -4,7 +4,7 @@
 use super::account_files::{GROUPS, USERS};
 use crate::flow::Flow;
 use config::{MountDev, MountPoints, Setting, Settings};
-use protocol::{AccountFile, Content, Dev, Mount, Namespaces, Scratch, Writable};
+use protocol::{AccountFile, Content, Dev, Mount, Namespaces, Plan, Scratch, Writable};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -161,6 +161,16 @@ impl Rules<'_> {
             Writable::Overlay(_) => vec![self.of_overlay()],
             Writable::Tmpfs => std::iter::once(self.of_overlay()).chain(self.memory()).collect(),
         }
+    }
+
+    /// Whether changes to a directory may go into an image, where that is asked.
+    #[must_use]
+    pub fn of_image_over_directory(&self, plan: &Plan) -> Option<Rule> {
+        let image = matches!(&plan.writable, Writable::Overlay(upper) if upper.content != Content::Directory);
+        let asked = image && plan.root.content == Content::Directory;
+        let binds = !self.root && self.flow == Flow::Setuid;
+        (asked && binds)
+            .then(|| self.switch("allow image overlay on dir", &self.site.allow_image_overlay_on_dir))
     }
 
     fn memory(&self) -> Option<Rule> {

@@ -78,7 +78,7 @@ pub(super) fn act(
         message::info(limit_of_memory(&site));
     }
     let payload = planning::payload(&intent, &planned, signal::ignored_signals());
-    match launch::start(planned, &payload)? {}
+    match launch::start(planned, &payload, &site)? {}
 }
 
 /// Said before, because nobody of ours is left to explain a "No space left on device" of the user's program.

@@ -104,9 +104,14 @@ fn path(planned: &Planned, descriptor: Descriptor) -> String {
 /// An image in words.
 pub(super) fn image(planned: &Planned, image: &Image) -> String {
     let path = path(planned, image.descriptor);
+    let driver = match (planned.flow(), image.content) {
+        (Flow::UserNamespace, Content::Squashfs(_)) => ", served by squashfuse",
+        (Flow::UserNamespace, Content::Ext3(_)) => ", served by fuse2fs",
+        _ => "",
+    };
     let part = |kind: &str, window: Window| match window.offset {
-        0 => format!("{path} ({kind})"),
-        offset => format!("{path} ({kind} of {} bytes at {offset})", window.size),
+        0 => format!("{path} ({kind}{driver})"),
+        offset => format!("{path} ({kind} of {} bytes at {offset}{driver})", window.size),
     };
     match image.content {
         Content::Squashfs(window) => part("squashfs", window),

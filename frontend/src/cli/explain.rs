@@ -86,6 +86,7 @@ fn parts(planned: &Planned, intent: &Intent, rules: Rules) -> Outcome<Vec<Part>>
     let mut writable = rules.of_writable(&plan.writable);
     if let Writable::Overlay(overlay) = &plan.writable {
         writable.extend(image(overlay)?);
+        writable.extend(rules.of_image_over_directory(plan));
     }
     parts.push(part("writes", dry_run::writes(planned), writable));
     for mount in &plan.mounts {

@@ -5,7 +5,7 @@ use crate::intent::Intent;
 use crate::launch::setuid_starter;
 use crate::user::Caller;
 use config::Settings;
-use protocol::{Content, Plan, Writable};
+use protocol::{Content, Image, Plan, Writable};
 use std::fmt;
 use std::path::Path;
 
@@ -31,13 +31,32 @@ pub struct Facts {
 pub enum Need {
     /// A directory as overlay.
     DirectoryOverlay,
+    /// A kind of image that the site does not let the kernel mount for users, by this directive and line.
+    KernelMount(&'static str, &'static str, Option<u32>),
+    /// A writable overlay image on a directory.
+    ImageOverDirectory(Option<u32>),
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        out.write_str(match self {
-            Self::DirectoryOverlay => "only root user can use sandbox as overlay in setuid mode",
-        })
+        let by = |out: &mut fmt::Formatter, text: &str, directive: &str, line: &Option<u32>| {
+            write!(out, "{text} ('{directive}'")?;
+            line.map_or(Ok(()), |line| write!(out, ", line {line}"))?;
+            out.write_str(")")
+        };
+        match self {
+            Self::DirectoryOverlay => {
+                out.write_str("only root user can use sandbox as overlay in setuid mode")
+            }
+            Self::KernelMount(kind, directive, line) => {
+                by(out, &format!("{kind} image mounts are not authorized"), directive, line)
+            }
+            Self::ImageOverDirectory(line) => {
+                let text =
+                    "a writable overlay image on a directory would show its user what he may not read in it";
+                by(out, text, "allow image overlay on dir", line)
+            }
+        }
     }
 }
 
@@ -57,17 +76,31 @@ impl Facts {
 
     /// The same, and what a plan needs.
     #[must_use]
-    pub fn with_plan(self, plan: &Plan) -> Self {
-        Self { needs: needs(plan), ..self }
+    pub fn with_plan(self, plan: &Plan, site: &Settings) -> Self {
+        Self { needs: needs(plan, site), ..self }
     }
 }
 
-fn needs(plan: &Plan) -> Vec<Need> {
+fn needs(plan: &Plan, site: &Settings) -> Vec<Need> {
+    let is_directory = |image: &Image| image.content == Content::Directory;
     let upper = match &plan.writable {
         Writable::Overlay(image) => Some(image),
         Writable::Nothing | Writable::Root | Writable::Tmpfs => None,
     };
-    let mut overlays = plan.layers.iter().chain(upper);
-    let directory = overlays.any(|image| image.content == Content::Directory);
-    directory.then_some(Need::DirectoryOverlay).into_iter().collect()
+    let overlay = plan.layers.iter().chain(upper).any(is_directory).then_some(Need::DirectoryOverlay);
+    let setting = &site.allow_image_overlay_on_dir;
+    let over_directory = !setting.value && is_directory(&plan.root) && upper.is_some();
+    let mounts = plan.images().filter_map(|image| {
+        let (kind, (allowed, directive, line)) = match image.content {
+            Content::Directory => return None,
+            Content::Squashfs(_) => ("squashfs", site.kernel_squashfs()),
+            Content::Ext3(_) => ("ext3", site.kernel_extfs()),
+        };
+        (!allowed).then_some(Need::KernelMount(kind, directive, line))
+    });
+    overlay
+        .into_iter()
+        .chain(over_directory.then_some(Need::ImageOverDirectory(setting.line)))
+        .chain(mounts)
+        .collect()
 }

@@ -4,6 +4,7 @@
 mod facts;
 pub mod host;
 pub mod namespace;
+pub mod serving;
 
 pub use facts::{Facts, Need};
 

@@ -14,7 +14,7 @@ use rustix::thread::{CapabilitySets, capabilities, configure_capability_in_ambie
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Which ids exist in the namespace. Everything else belongs to nobody there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,16 +112,45 @@ impl Outside {
         Ok(Self(sources.into_iter().map(remember).collect::<Outcome<_>>()?))
     }
 
-    /// Opens each again, in the same way.
+    /// Opens every one again, in the same way.
     ///
     /// # Errors
     /// Something else is at its place now.
-    pub fn open_again(self) -> Outcome<Vec<OwnedFd>> {
-        self.0.into_iter().map(|(source, place, found)| open_again(&source, &place, &found)).collect()
+    pub fn open_all_again(&self) -> Outcome<Vec<OwnedFd>> {
+        (0..self.0.len()).map(|number| self.open_again(number)).collect()
+    }
+
+    /// Opens one again, in the same way.
+    ///
+    /// # Errors
+    /// Something else is at its place now.
+    pub fn open_again(&self, number: usize) -> Outcome<OwnedFd> {
+        let (source, place, found) = self.get(number)?;
+        open_again(source, place, found)
+    }
+
+    /// The source with this number, as it was opened outside.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn source(&self, number: usize) -> Outcome<&Source> {
+        Ok(&self.get(number)?.0)
+    }
+
+    /// The kernel's name for where it is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn place(&self, number: usize) -> Outcome<&Path> {
+        Ok(&self.get(number)?.1)
+    }
+
+    fn get(&self, number: usize) -> Outcome<&(Source, PathBuf, FileStat)> {
+        self.0.get(number).ok_or_else(|| Failure::new("the plan names a source that does not exist"))
     }
 }
 
-fn open_again(source: &Source, place: &PathBuf, was: &FileStat) -> Outcome<OwnedFd> {
+fn open_again(source: &Source, place: &Path, was: &FileStat) -> Outcome<OwnedFd> {
     let opening = || format!("opening {} in the user namespace", shown(&source.path));
     let flags = OFlag::from_bits_truncate(fcntl(&source.file, FcntlArg::F_GETFL).doing(opening)?);
     let kept = flags & (OFlag::O_ACCMODE | OFlag::O_PATH | OFlag::O_DIRECTORY);

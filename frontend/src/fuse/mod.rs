@@ -16,11 +16,12 @@ use crate::confined::helper::{
     FUSE_OVERLAYFS, FUSE2FS, Program, Programs, SQUASHFUSE, SQUASHFUSE_LL, SUBJECT,
 };
 use crate::error::{Doing, Failure, Outcome};
-use crate::image::{Access, Ext3, Squashfs};
+use crate::image::{Access, Ext3};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
 use crate::overlay::marks;
 use nix::fcntl::OFlag;
+use protocol::Window;
 use server::{Server, Start};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -75,7 +76,7 @@ impl<'a> Servers<'a> {
         self
     }
 
-    /// Mounts a squashfs at the directory `at`. `path` names the image in messages.
+    /// Mounts the squashfs in a part of a file at the directory `at`. `path` names the image in messages.
     ///
     /// # Errors
     /// There is no server for it, `/dev/fuse` cannot be used, or the server ended; its last words are in the message.
@@ -83,11 +84,11 @@ impl<'a> Servers<'a> {
         &mut self,
         image: &File,
         path: &Path,
-        squashfs: Squashfs,
+        window: Window,
         owners: Owners,
         at: &Path,
     ) -> Outcome<()> {
-        let mut options = format!("offset={}", squashfs.window.offset);
+        let mut options = format!("offset={}", window.offset);
         if owners == Owners::Caller {
             let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
             options.push_str(&format!(",uid={uid},gid={gid}"));
@@ -140,11 +141,11 @@ impl<'a> Servers<'a> {
         self.start(start)
     }
 
-    /// Mounts an overlay at the directory `at`, by fuse-overlayfs.
+    /// Mounts an overlay at the directory `at`, by fuse-overlayfs. `path` names it in messages.
     ///
     /// # Errors
     /// As [`Servers::squashfs`]; a layer cannot be opened.
-    pub fn overlay(&mut self, overlay: &Overlay<'_>, at: &Path) -> Outcome<()> {
+    pub fn overlay(&mut self, overlay: &Overlay<'_>, path: &Path, at: &Path) -> Outcome<()> {
         let found = self.programs.find(FUSE_OVERLAYFS)?;
         let lowers: Vec<OwnedFd> =
             overlay.lowers.iter().map(|lower| open_layer(lower)).collect::<Outcome<_>>()?;
@@ -160,8 +161,7 @@ impl<'a> Servers<'a> {
         if let [upper, work] = uppers.as_slice() {
             options.push_str(&format!(",upperdir={},workdir={}", name(upper), name(work)));
         }
-        let subject = overlay.upper.map_or(at, |(upper, _)| upper);
-        let start = Start::new(FUSE_OVERLAYFS, found, subject, at)
+        let start = Start::new(FUSE_OVERLAYFS, found, path, at)
             .arguments(["-f", "-o", &options])
             .reading(overlay.lowers.iter().copied())
             .inheriting(lowers.into_iter().chain(uppers))

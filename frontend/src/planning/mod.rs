@@ -129,7 +129,7 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
             .hint(format!("at most {} overlays and {} mounts", protocol::LAYERS_MAX, protocol::MOUNTS_MAX)),
         other => Failure::new(format!("the plan contradicts itself: {other:?}")),
     })?;
-    let reason = flow::choose(&facts.with_plan(&plan));
+    let reason = flow::choose(&facts.with_plan(&plan, site));
     Ok(Planned {
         plan,
         sources: sources.all,

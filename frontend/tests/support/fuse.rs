@@ -95,7 +95,7 @@ impl Inside<'_> {
         let at = self.at("squashfs");
         let mut image = Opened::new(path, offset, Access::ReadOnly);
         let squashfs = image.squashfs();
-        self.servers.squashfs(&image.file, path, squashfs, owners, &at).map(|()| at)
+        self.servers.squashfs(&image.file, path, squashfs.window, owners, &at).map(|()| at)
     }
 
     pub(crate) fn serve_ext3(&mut self, path: &Path, offset: u64, access: Access) -> Outcome<PathBuf> {

@@ -339,8 +339,11 @@ fn a_default_that_forbids_is_named_as_one() {
 #[test]
 fn every_directive_of_the_starter_is_a_rule_or_an_order() {
     let rules: BTreeSet<&str> = rules().iter().map(|rule| directive_of(rule.line)).collect();
-    let elsewhere: BTreeSet<&str> =
-        orders().iter().map(|(line, _)| directive_of(line)).chain(["bind path", "mount hostfs"]).collect();
+    let elsewhere: BTreeSet<&str> = orders()
+        .iter()
+        .map(|(line, _)| directive_of(line))
+        .chain(["bind path", "mount hostfs", "allow image overlay on dir"])
+        .collect();
     for directive in TABLE.iter().filter(|row| row.enforcer == Enforcer::Starter) {
         let name = directive.name;
         assert!(rules.contains(name) || elsewhere.contains(name), "{name}");
@@ -516,6 +519,17 @@ fn a_directory_as_overlay_is_for_root_only() {
 }
 
 #[test]
+fn a_writable_image_on_a_directory_is_for_root_unless_the_site_allows_it() {
+    let request = Request::new().root(Content::Directory).overlay(ext3());
+    let text = request.clone().refused("");
+    assert!(text.contains("'allow image overlay on dir'") && text.contains("may not read"), "{text}");
+    request.clone().permitted("allow image overlay on dir = yes");
+    request.by_root().permitted("");
+    Request::new().root(Content::Directory).layer(ext3()).permitted("");
+    Request::new().root(Content::Directory).writable(Writable::Tmpfs).permitted("");
+}
+
+#[test]
 fn a_directory_is_no_data_image_for_anybody() {
     let request = Request::new().data(Content::Directory, false);
     assert!(request.refused("").contains("bind a directory instead"));
@@ -679,6 +693,7 @@ const RESTRICTIONS: &[&str] = &[
     "allow setuid-mount squashfs = no",
     "allow kernel extfs = no",
     "allow setuid-mount extfs = no",
+    "allow image overlay on dir = no",
     "enable overlay = no",
     "enable overlay = driver",
     "mount proc = no",

@@ -1,0 +1,331 @@
+//! Image files in a user namespace: FUSE servers show them as directories, and the plan names those.
+//!
+//! The kernel's overlay does not write to a FUSE file system. Where changes go into an image, fuse-overlayfs makes
+//! the whole root, with the mount points that the layers lack in a layer below all others.
+
+use super::namespace::Outside;
+use crate::error::{Doing, Failure, Outcome};
+use crate::fuse::{Overlay, Owners, Servers};
+use crate::image::{self, Access};
+use crate::message::{self, shown};
+use crate::overlay::marks::{self, Reader};
+use config::Settings;
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
+use protocol::{AccountFile, Bind, ContainerPath, Content, Descriptor, Image, Mount, Plan, Writable};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Whether a plan names image files.
+#[must_use]
+pub fn is_needed(plan: &Plan) -> bool {
+    plan.images().any(|image| image.content != Content::Directory)
+}
+
+/// A plan of directories, and what its descriptors stand for.
+pub struct Directories {
+    /// The plan.
+    pub plan: Plan,
+    /// The open directories and files, in the order of their numbers.
+    pub sources: Vec<OwnedFd>,
+}
+
+/// Starts a server for every image file of the plan. `stage` is a directory that may be covered: mounts are made there.
+///
+/// # Errors
+/// A server cannot be started; a source is not there any more.
+pub fn serve(
+    plan: &Plan,
+    site: &Settings,
+    outside: &Outside,
+    servers: &mut Servers,
+    stage: &Path,
+) -> Outcome<Directories> {
+    let options = "mode=0755,size=1m";
+    mount(Some("tmpfs"), stage, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
+        .doing(|| format!("making room for mounts at {}", shown(stage)))?;
+    let mut stagehand =
+        Stagehand { site, outside, servers, stage, made: 0, sources: Vec::new(), places: Vec::new() };
+    let root_access = if plan.writable == Writable::Root { Access::ReadWrite } else { Access::ReadOnly };
+    let root = stagehand.show(&plan.root, root_access)?;
+    let mut layers = Vec::new();
+    for layer in &plan.layers {
+        let at = stagehand.show(layer, Access::ReadOnly)?;
+        if matches!(layer.content, Content::Ext3(_)) {
+            warn_of_marks(&layer_of(&at, layer.content)?, &outside.source(number(layer))?.path);
+        }
+        layers.push((at, layer.content));
+    }
+    let mut directories = match plan.writable {
+        Writable::Overlay(upper) if upper.content != Content::Directory => {
+            let shown = stagehand.show(&upper, Access::ReadWrite)?;
+            let mounts = stagehand.mounts(plan)?;
+            let name = &outside.source(number(&upper))?.path;
+            let root = stagehand.overlay(plan, (&root, &layers), (&shown, name))?;
+            let root = stagehand.directory(&root)?;
+            Plan { root, layers: Vec::new(), writable: Writable::Root, mounts, ..plan.clone() }
+        }
+        _ => {
+            let (root, layers) = stagehand.lowers(plan, &root, &layers)?;
+            let writable = match plan.writable {
+                Writable::Overlay(upper) => {
+                    let upper = stagehand.show(&upper, Access::ReadWrite)?;
+                    Writable::Overlay(stagehand.directory(&upper)?)
+                }
+                other => other,
+            };
+            let mounts = stagehand.mounts(plan)?;
+            Plan { root, layers, writable, mounts, ..plan.clone() }
+        }
+    };
+    directories.warnings = plan.warnings;
+    Ok(Directories { plan: directories, sources: stagehand.sources })
+}
+
+fn number(image: &Image) -> usize {
+    usize::from(image.descriptor.0)
+}
+
+struct Stagehand<'a, 's> {
+    site: &'a Settings,
+    outside: &'a Outside,
+    servers: &'a mut Servers<'s>,
+    stage: &'a Path,
+    made: u32,
+    /// Of the new plan, in the order of their numbers.
+    sources: Vec<OwnedFd>,
+    /// Where something is mounted in the container, and whether it is a directory.
+    places: Vec<(ContainerPath, bool)>,
+}
+
+impl Stagehand<'_, '_> {
+    /// The directory that shows an image.
+    fn show(&mut self, image: &Image, access: Access) -> Outcome<PathBuf> {
+        let number = number(image);
+        let source = self.outside.source(number)?;
+        let file = || -> Outcome<File> {
+            let copy = source.file.try_clone().doing(|| format!("using {}", shown(&source.path)))?;
+            Ok(File::from(copy))
+        };
+        match image.content {
+            Content::Directory => {
+                drop(self.outside.open_again(number)?);
+                Ok(self.outside.place(number)?.to_owned())
+            }
+            Content::Squashfs(window) => {
+                let at = self.new_directory()?;
+                self.servers.squashfs(&file()?, &source.path, window, Owners::Caller, &at)?;
+                Ok(at)
+            }
+            Content::Ext3(window) => {
+                let file = file()?;
+                let ext3 = image::inspect_ext3(&file, &source.path, window)?;
+                let at = self.new_directory()?;
+                self.servers.ext3(&file, &source.path, ext3, access, &at)?;
+                Ok(at)
+            }
+        }
+    }
+
+    fn new_directory(&mut self) -> Outcome<PathBuf> {
+        self.made += 1;
+        let at = self.stage.join(self.made.to_string());
+        fs::create_dir(&at).doing(|| format!("making {}", shown(&at)))?;
+        Ok(at)
+    }
+
+    /// The mounts of the plan, with the numbers that their sources have now.
+    fn mounts(&mut self, plan: &Plan) -> Outcome<Vec<Mount>> {
+        plan.mounts.iter().map(|mount| self.mount(mount)).collect()
+    }
+
+    fn mount(&mut self, mount: &Mount) -> Outcome<Mount> {
+        let fixed = |path: &str| ContainerPath::new(path.as_bytes().to_vec());
+        let (place, is_directory) = match mount {
+            Mount::Dev(_) => (fixed("/dev"), true),
+            Mount::Proc => (fixed("/proc"), true),
+            Mount::Sys => (fixed("/sys"), true),
+            Mount::Tmp => (fixed("/tmp"), true),
+            Mount::VarTmp => (fixed("/var/tmp"), true),
+            Mount::ResolvConf => (fixed("/etc/resolv.conf"), false),
+            Mount::SiteBind(destination) => (Ok(destination.clone()), self.is_site_directory(destination)),
+            Mount::Scratch { destination, .. } => (Ok(destination.clone()), true),
+            Mount::Home(bind) => return self.bind(bind).map(Mount::Home),
+            Mount::Hostfs(bind) => return self.bind(bind).map(Mount::Hostfs),
+            Mount::User(bind) => return self.bind(bind).map(Mount::User),
+            Mount::Data { image, within, destination, writable } => {
+                let access = if *writable { Access::ReadWrite } else { Access::ReadOnly };
+                let shown = self.show(image, access)?;
+                let is_directory = within.as_ref().is_none_or(|within| below(&shown, within).is_dir());
+                self.places.push((destination.clone(), is_directory));
+                return Ok(Mount::Data {
+                    image: self.directory(&shown)?,
+                    within: within.clone(),
+                    destination: destination.clone(),
+                    writable: *writable,
+                });
+            }
+        };
+        let place = place.map_err(|error| Failure::new(format!("a place in the container {error}")))?;
+        self.places.push((place, is_directory));
+        Ok(mount.clone())
+    }
+
+    fn bind(&mut self, bind: &Bind) -> Outcome<Bind> {
+        let source = self.outside.open_again(usize::from(bind.descriptor.0))?;
+        let is_directory = File::from(source.try_clone().doing(|| "copying a descriptor".into())?)
+            .metadata()
+            .is_ok_and(|data| data.is_dir());
+        self.places.push((bind.destination.clone(), is_directory));
+        Ok(Bind { descriptor: self.add(source)?, ..bind.clone() })
+    }
+
+    fn is_site_directory(&self, destination: &ContainerPath) -> bool {
+        let mut binds = self.site.bind_path.iter().map(|entry| config::bind_path_parts(&entry.value));
+        let found = binds.find(|(_, place)| place.as_bytes() == destination.as_bytes());
+        found.is_some_and(|(source, _)| Path::new(source).is_dir())
+    }
+
+    fn add(&mut self, source: OwnedFd) -> Outcome<Descriptor> {
+        let number = u16::try_from(self.sources.len())
+            .map_err(|_| Failure::new("more sources than a plan can name"))?;
+        self.sources.push(source);
+        Ok(Descriptor(number))
+    }
+
+    fn directory(&mut self, path: &Path) -> Outcome<Image> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+        let opened = opened.doing(|| format!("opening {}", shown(path)))?;
+        Ok(Image { descriptor: self.add(opened.into())?, content: Content::Directory })
+    }
+
+    /// The root and the layers on it, for the kernel to stack; merged into one where it would misread one of them.
+    fn lowers(
+        &mut self,
+        plan: &Plan,
+        root: &Path,
+        layers: &[(PathBuf, Content)],
+    ) -> Outcome<(Image, Vec<Image>)> {
+        let for_kernel = layers.iter().map(|(layer, content)| kernel_reads(layer, *content));
+        if for_kernel.collect::<Outcome<Vec<bool>>>()?.into_iter().all(|reads| reads) {
+            let root = self.directory(root)?;
+            let layers = layers.iter().map(|(layer, _)| self.directory(layer)).collect::<Outcome<_>>()?;
+            return Ok((root, layers));
+        }
+        let layers = directories_of(layers)?;
+        let lowers = layers.iter().rev().map(PathBuf::as_path).chain([root]).collect();
+        let name = &self.outside.source(number(&plan.root))?.path;
+        let at = self.new_directory()?;
+        self.servers.overlay(&Overlay { lowers, upper: None }, name, &at)?;
+        Ok((self.directory(&at)?, Vec::new()))
+    }
+
+    /// A root and the layers on it, lowest first; changes go into `upper` of an image, which has a name.
+    fn overlay(
+        &mut self,
+        plan: &Plan,
+        (root, layers): (&Path, &[(PathBuf, Content)]),
+        (image, name): (&Path, &Path),
+    ) -> Outcome<PathBuf> {
+        let skeleton = self.skeleton(plan)?;
+        let layers = directories_of(layers)?;
+        let lowers = layers.iter().rev().map(PathBuf::as_path).chain([root, skeleton.as_path()]).collect();
+        let (upper, work) = (writable_part(image, "upper")?, writable_part(image, "work")?);
+        let at = self.new_directory()?;
+        self.servers.overlay(&Overlay { lowers, upper: Some((&upper, &work)) }, name, &at)?;
+        Ok(at)
+    }
+
+    /// A directory with every place of the container that something is mounted at.
+    fn skeleton(&mut self, plan: &Plan) -> Outcome<PathBuf> {
+        let skeleton = self.new_directory()?;
+        let hostname = AccountFile::Hostname;
+        if plan.account_files.contains(&hostname)
+            && let Ok(place) = ContainerPath::new(hostname.path().as_bytes().to_vec())
+        {
+            self.places.push((place, false));
+        }
+        for (place, is_directory) in &self.places {
+            let path = below(&skeleton, place);
+            let making = || format!("making a mount point for {place}");
+            let parent = if *is_directory { Some(path.as_path()) } else { path.parent() };
+            let parent = parent.unwrap_or(&skeleton);
+            match DirBuilder::new().recursive(true).mode(0o755).create(parent) {
+                // A file is wanted where a directory is, or the other way round: whoever mounts there says so.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) if error.kind() == ErrorKind::NotADirectory => continue,
+                made => made.doing(making)?,
+            }
+            if !is_directory && !path.exists() {
+                File::create(&path).map(drop).doing(making)?;
+            }
+        }
+        Ok(skeleton)
+    }
+}
+
+fn below(directory: &Path, place: &ContainerPath) -> PathBuf {
+    let relative = place.as_bytes().strip_prefix(b"/").unwrap_or_default();
+    directory.join(OsStr::from_bytes(relative))
+}
+
+/// Whether the kernel, given this directory, reads the layer that is meant as it is meant.
+fn kernel_reads(shown: &Path, content: Content) -> Outcome<bool> {
+    match content {
+        Content::Directory => Ok(true),
+        // Of a directory `upper` is taken where there is one.
+        Content::Squashfs(_) => Ok(!shown.join("upper").exists()),
+        Content::Ext3(_) => {
+            let layer = layer_of(shown, content)?;
+            Ok(marks::misread(&layer, Reader::UsersKernel)?.is_none())
+        }
+    }
+}
+
+/// Says which deleted files would be seen again: root's marks can be read by nobody else.
+fn warn_of_marks(layer: &Path, name: &Path) {
+    if let Ok(Some(_)) = marks::misread(layer, Reader::FuseOverlayfs) {
+        message::warning(format!(
+            "{} was changed with root's privilege: deleted files may be seen again in a user namespace",
+            shown(name)
+        ));
+    }
+}
+
+fn directories_of(layers: &[(PathBuf, Content)]) -> Outcome<Vec<PathBuf>> {
+    layers.iter().map(|(layer, content)| layer_of(layer, *content)).collect()
+}
+
+/// What a read-only overlay adds: `upper` of an ext3, which must be there; `upper` of a directory, if it is there.
+fn layer_of(shown: &Path, content: Content) -> Outcome<PathBuf> {
+    let upper = shown.join("upper");
+    let has_upper = fs::symlink_metadata(&upper).is_ok_and(|data| data.is_dir());
+    match content {
+        Content::Squashfs(_) => Ok(shown.to_owned()),
+        Content::Directory if !has_upper => Ok(shown.to_owned()),
+        Content::Ext3(_) if !has_upper => Err(Failure::new("the overlay has no 'upper' directory")
+            .hint("use it once for writing, or make a new one with 'overlay create'")),
+        Content::Ext3(_) | Content::Directory => Ok(upper),
+    }
+}
+
+/// `upper` or `work` of a writable overlay, made where it is missing.
+fn writable_part(shown: &Path, name: &str) -> Outcome<PathBuf> {
+    let part = shown.join(name);
+    let made = match fs::symlink_metadata(&part) {
+        Ok(data) if data.is_dir() => return Ok(part),
+        Ok(_) => return Err(Failure::new(format!("'{name}' of the overlay is not a directory"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => DirBuilder::new().mode(0o755).create(&part),
+        Err(error) => Err(error),
+    };
+    made.doing(|| format!("creating '{name}' directory of the overlay")).map_err(|failure| {
+        failure.hint("make the image with 'overlay create', or with 'mkfs.ext3 -d DIR' where DIR holds your own 'upper' and 'work'")
+    })?;
+    Ok(part)
+}
