@@ -246,8 +246,8 @@ directives! {
             ["Memory that mksquashfs may use, such as 512M or 1G; empty for its own choice."];
         cryptsetup_path: String = String::new(), "cryptsetup path", SingularityCe, Nobody,
             ["The cryptsetup program. Encrypted images are not supported."];
-        ldconfig_path: String = String::new(), "ldconfig path", SingularityCe, Nobody,
-            ["The ldconfig program, for finding the libraries of a GPU."];
+        ldconfig_path: String = String::new(), "ldconfig path", SingularityCe, Frontend,
+            ["The ldconfig program, for finding the libraries of a GPU; empty to look for it."];
         nvidia_container_cli_path: String = String::new(), "nvidia-container-cli path", SingularityCe, Nobody,
             ["The nvidia-container-cli program."];
         go_path: String = String::new(), "go path", SingularityCe, Nobody,
@@ -262,9 +262,9 @@ directives! {
             ["Bytes of the buffer of each."];
     }
     subject "GPUs" {
-        always_use_nv: bool = false, "always use nv", Both, Nobody,
+        always_use_nv: bool = false, "always use nv", Both, Frontend,
             ["Whether every container gets '--nv'."];
-        always_use_rocm: bool = false, "always use rocm", Both, Nobody,
+        always_use_rocm: bool = false, "always use rocm", Both, Frontend,
             ["Whether every container gets '--rocm'."];
         use_nvidia_container_cli: bool = false, "use nvidia-container-cli", Both, Nobody,
             ["Whether '--nv' asks nvidia-container-cli what to bind."];

@@ -48,6 +48,7 @@ pub fn programs(site: &Settings) -> Programs {
         search_path: set(&site.search_path().to_owned()).map(Into::into),
         mksquashfs: set(&site.mksquashfs_path.value).map(Into::into),
         unsquashfs: set(&site.unsquashfs_path.value).map(Into::into),
+        ldconfig: set(&site.ldconfig_path.value).map(Into::into),
         mksquashfs_threads: site.mksquashfs_procs.value,
         mksquashfs_memory: set(&site.mksquashfs_mem.value),
     }

@@ -93,7 +93,7 @@ fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
     let (world, image) = world_and_image();
     for (option, value) in [
         ("--fakeroot", ""),
-        ("--nv", ""),
+        ("--nvccli", ""),
         ("--netns-path=/x", ""),
         ("--allow-setuid", ""),
         ("--fusemount=host:sshfs /mnt", ""),
@@ -102,7 +102,7 @@ fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
         let output = inside(&world, &[option], &image, "true").run();
         output.assert_fatal(&format!("{name} is not supported{value}"));
     }
-    inside(&world, &["--nv=false"], &image, "true").run().assert_ok();
+    inside(&world, &["--nvccli=false"], &image, "true").run().assert_ok();
     for command in ["instance", "pull", "cache"] {
         world.lamina([command]).run().assert_fatal("is not part of this version");
     }

@@ -176,3 +176,55 @@ fn a_security_module_that_the_kernel_lacks_is_named() {
         output.assert_ok().assert_stderr_has(&warning);
     }
 }
+
+/// A driver of a program and of a library that everybody has, and a cache in which no other library is.
+const DRIVER: &str = r#"
+mkdir -p "$W/driver/lib" "$W/driver/bin"
+cp "$(ldconfig -p | sed -n 's/.*libc\.so\.6 (.*x86-64.*) => //p; s/.*libc\.so\.6 (.*AArch64.*) => //p' | head -n 1)" "$W/driver/lib/libc.so.6"
+printf '#!/bin/sh\necho from the driver\n' > "$W/driver/bin/nvidia-smi"
+chmod 755 "$W/driver/bin/nvidia-smi"
+echo "$W/driver/lib" > "$W/driver/conf"
+ldconfig -X -f "$W/driver/conf" -C "$W/driver/cache"
+mount --bind "$W/driver/cache" /etc/ld.so.cache
+export PATH="$W/driver/bin:$PATH"
+"#;
+
+#[test]
+fn the_files_of_a_gpus_driver_are_shown_where_they_are_on_this_host() {
+    let (world, image) = world_and_image();
+    let exec = |prepare: &str, options: &[&str], script: &str| {
+        let command = world.after(&format!("{DRIVER}{prepare}"), world.installed().lamina());
+        command.arg("exec").args(options).arg(&image).args(["sh", "-c", script]).run()
+    };
+    let look = "nvidia-smi; cd /.singularity.d/libs; ls; echo $LD_LIBRARY_PATH; touch libc.so.6 2>/dev/null || echo kept";
+    let list = "printf 'nvidia-smi\nlibc.so\nlibnone.so\n' > \"$W/list\"; mount --bind \"$W/list\" \"$ETC/nvliblist.conf\"";
+    exec(list, &["--nv"], look)
+        .assert_ok()
+        .assert_stdout("from the driver\nlibc.so.6\n/.singularity.d/libs\nkept");
+    let none = list.replace("nvidia-smi", "no-such-program").replace("libc.so", "libno.so");
+    exec(&none, &["--nv"], "true")
+        .assert_ok()
+        .assert_stderr_has(
+            "WARNING: Could not find any nv files on this host!
+",
+        )
+        .assert_stderr_has(
+            "WARNING: Could not find any nv libraries on this host!
+",
+        );
+    exec(list, &["--nv", "--no-nv"], "test ! -e /usr/bin/nvidia-smi").assert_ok();
+    let own = world.write("libown.so.1", "");
+    let own = own.to_str().expect("a plain path");
+    inside(&world, &["--containlibs", own], &image, "ls /.singularity.d/libs")
+        .run()
+        .assert_stdout("libown.so.1");
+}
+
+#[test]
+fn a_site_can_want_the_drivers_files_in_every_container() {
+    let (mut world, image) = world_and_image();
+    world.conf("always use rocm = yes\n");
+    inside(&world, &[], &image, "true").run().assert_ok().assert_stderr_has("Could not find any rocm ");
+    let without = inside(&world, &["--no-rocm"], &image, "true").run().assert_ok();
+    assert_eq!(without.stderr, "");
+}

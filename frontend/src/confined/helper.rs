@@ -36,6 +36,8 @@ pub struct Programs {
     pub mksquashfs: Option<PathBuf>,
     /// The value of `unsquashfs path`, when set: the program itself.
     pub unsquashfs: Option<PathBuf>,
+    /// The value of `ldconfig path`, when set: the program itself.
+    pub ldconfig: Option<PathBuf>,
     /// The value of `mksquashfs procs`: threads to pack with, 0 for one per usable processor.
     pub mksquashfs_threads: u32,
     /// The value of `mksquashfs mem`, when set, as `mksquashfs -mem` takes it (`1G`, `512M`).
@@ -77,6 +79,8 @@ pub const FUSE2FS: Program = Program { name: "fuse2fs", debian: "fuse2fs", rhel:
 pub const FUSE_OVERLAYFS: Program = Program::of("fuse-overlayfs", "fuse-overlayfs");
 /// Unpacks what gzip packed.
 pub const GZIP: Program = Program::of("gzip", "gzip");
+/// Knows the host's libraries.
+pub const LDCONFIG: Program = Program { name: "ldconfig", debian: "libc-bin", rhel: "glibc" };
 /// Copies directories.
 pub const CP: Program = Program::of("cp", "coreutils");
 
@@ -91,6 +95,7 @@ impl Programs {
         let configured = match program {
             MKSQUASHFS => self.mksquashfs.as_ref(),
             UNSQUASHFS => self.unsquashfs.as_ref(),
+            LDCONFIG => self.ldconfig.as_ref(),
             _ => None,
         };
         if let Some(path) = configured {
@@ -101,21 +106,22 @@ impl Programs {
                     .hint(format!("Ask the site administrator to correct `{} path`", program.name)))
             };
         }
-        let directories = self.directories();
-        directories
-            .iter()
-            .map(|directory| directory.join(program.name))
-            .find(|path| is_program(path))
-            .ok_or_else(|| {
-                let searched: Vec<String> = directories.iter().map(shown).collect();
-                let packages = if program.debian == program.rhel {
-                    format!("package {} (Debian, Ubuntu, RHEL, Fedora)", program.debian)
-                } else {
-                    format!("package {} (Debian, Ubuntu) or {} (RHEL, Fedora)", program.debian, program.rhel)
-                };
-                Failure::new(format!("{} was not found in {}", program.name, searched.join(":")))
-                    .hint(format!("Install {packages}"))
-            })
+        self.locate(program.name).ok_or_else(|| {
+            let searched: Vec<String> = self.directories().iter().map(shown).collect();
+            let packages = if program.debian == program.rhel {
+                format!("package {} (Debian, Ubuntu, RHEL, Fedora)", program.debian)
+            } else {
+                format!("package {} (Debian, Ubuntu) or {} (RHEL, Fedora)", program.debian, program.rhel)
+            };
+            Failure::new(format!("{} was not found in {}", program.name, searched.join(":")))
+                .hint(format!("Install {packages}"))
+        })
+    }
+
+    /// Where a program is that the site names in one of its lists.
+    #[must_use]
+    pub fn locate(&self, name: &str) -> Option<PathBuf> {
+        self.directories().into_iter().map(|directory| directory.join(name)).find(|path| is_program(path))
     }
 
     /// The absolute directories of the search path, each once, in order.

@@ -68,6 +68,12 @@ pub struct Intent {
     pub name_servers: Vec<IpAddr>,
     /// `--app`
     pub app: Option<Text>,
+    /// `--nv`; nothing where the site decides.
+    pub nv: Option<bool>,
+    /// `--rocm`; nothing where the site decides.
+    pub rocm: Option<bool>,
+    /// `--containlibs`, absolute.
+    pub libraries: Vec<PathBuf>,
     /// `--security`
     pub security: SecurityRequest,
     /// `--keep-privs` and its like.
@@ -197,6 +203,9 @@ impl Intent {
             hostname,
             name_servers: name_servers(&given)?,
             app: given.last("app").map(app).transpose()?,
+            nv: wish(&given, "nv", "no-nv"),
+            rocm: wish(&given, "rocm", "no-rocm"),
+            libraries: given.all("containlibs").iter().map(absolute).collect::<Outcome<_>>()?,
             security: SecurityRequest::parse(given.all("security"))?,
             capabilities: CapabilityRequest::of(&given)?,
             clean: given.is_on("cleanenv"),
@@ -303,6 +312,11 @@ fn home(given: &Given) -> Outcome<HomeRequest> {
 fn hostname(name: &OsStr) -> Outcome<Hostname> {
     Hostname::new(name.to_string_lossy().into_owned())
         .map_err(|rule| Failure::new(format!("invalid --hostname {}: {rule}", shown(name))))
+}
+
+/// A switch that another one takes back.
+fn wish(given: &Given, on: &str, off: &str) -> Option<bool> {
+    (given.is_on(on) || given.is_on(off)).then(|| !given.is_on(off))
 }
 
 /// Whether the container has a network of its own. SingularityCE means a bridge by `--net` alone, Apptainer nothing

@@ -5,6 +5,7 @@ mod layers;
 mod mounts;
 mod private_mount;
 mod unfit;
+mod gpu;
 mod restrictions;
 mod seccomp;
 mod hand_over;

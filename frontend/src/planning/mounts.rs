@@ -1,11 +1,13 @@
 //! What is mounted inside the container besides its root, in the order it is mounted.
 
 use super::Sources;
+use super::gpu::{self, Platform};
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Access, EmbeddedContent, Format, Image};
 use crate::intent::{BindRequest, HomeRequest, InImage, Intent, container_path};
 use crate::lock;
 use crate::message::{self, shown};
+use crate::site;
 use crate::user::Caller;
 use config::{MountDev, Settings};
 use nix::fcntl::OFlag;
@@ -59,6 +61,7 @@ pub(super) fn choose(
     chooser.scratch()?;
     chooser.working_directory()?;
     chooser.resolv_conf();
+    chooser.libraries_of_the_host()?;
     chooser.user_binds()?;
     Ok(Inside { mounts: chooser.mounts, home })
 }
@@ -311,6 +314,39 @@ impl Chooser<'_> {
             }
             _ => false,
         })
+    }
+
+    /// What `--nv`, `--rocm` and `--containlibs` show.
+    fn libraries_of_the_host(&mut self) -> Outcome<()> {
+        let always = [&self.site.always_use_nv, &self.site.always_use_rocm].map(|setting| setting.value);
+        let wanted =
+            [(Platform::Nv, self.intent.nv, always[0]), (Platform::Rocm, self.intent.rocm, always[1])];
+        for (platform, wish, always) in wanted {
+            if wish.unwrap_or(always) && self.user_may_bind(platform.name()) {
+                if self.intent.writable {
+                    message::warning(format!("{} files may not be bound with --writable", platform.name()));
+                }
+                for file in gpu::files(platform, &site::programs(self.site))? {
+                    if let Err(failure) = self.show_file(&file.source, &file.destination) {
+                        message::warning(format!("Skipping a file of {}: {failure}", platform.name()));
+                    }
+                }
+            }
+        }
+        if !self.intent.libraries.is_empty() && self.user_may_bind("containlibs") {
+            for library in &self.intent.libraries {
+                self.show_file(library, &gpu::in_libraries(library.file_name().unwrap_or_default()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that the container only reads, and runs without where it has no place for it.
+    fn show_file(&mut self, source: &Path, destination: &Path) -> Outcome<()> {
+        let place = container_path(destination.as_os_str(), "library")?;
+        let bind = self.bind(self.open(source)?, source, place, true, true)?;
+        self.mounts.push(Mount::User(bind));
+        Ok(())
     }
 
     fn resolv_conf(&mut self) {
