@@ -6,5 +6,7 @@ pub mod check;
 pub mod directive;
 pub mod doctor;
 pub mod edit;
+pub mod grants;
 pub mod rules;
+pub mod subordinate_ids;
 pub mod trust;

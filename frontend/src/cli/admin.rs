@@ -11,9 +11,9 @@ use crate::message::shown;
 use crate::site;
 use config::Settings;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What `config check` looks for.
@@ -109,7 +109,7 @@ pub(super) fn config_global(invocation: &Invocation, given: &Given, words: &[OsS
             .into());
     }
     let new = edit::changed(&text, directive, change)?;
-    Ok(replace(&path, &file, &new)?)
+    Ok(store(&path, Some(&file), &new)?)
 }
 
 /// The change, or none for `--get`, and the name of the directive.
@@ -140,10 +140,14 @@ fn asked<'a>(
 }
 
 /// Puts the new text in the place of the file that was read.
-fn replace(path: &Path, old: &File, text: &[u8]) -> Outcome<()> {
+pub(super) fn store(path: &Path, old: Option<&File>, text: &[u8]) -> Outcome<()> {
     let writing = || format!("writing the new {}", shown(path));
     let new = NewFile::beside(path, 0o600)?;
     new.file().write_all(text).doing(writing)?;
+    let Some(old) = old else {
+        new.file().set_permissions(Permissions::from_mode(0o644)).doing(writing)?;
+        return new.publish(Existing::Keep).map(drop);
+    };
     new.take_after(old)?;
     let identity = |data: std::fs::Metadata| (data.dev(), data.ino(), data.mtime(), data.mtime_nsec());
     let read = identity(old.metadata().doing(writing)?);

@@ -400,6 +400,20 @@ pub const CONFIG_GLOBAL: &[Flag] = &[
     flag("dry-run", Switch, &[], "Print what the file would become, and change nothing").short('d'),
 ];
 
+/// Flags of `config fakeroot`.
+pub const CONFIG_FAKEROOT: &[Flag] = &[
+    flag("add", Switch, &[], "Give the user 65536 ids beside his own, unless he has them").short('a'),
+    flag("remove", Switch, &[], "Take them away").short('r'),
+    flag("enable", Switch, &[], "Let him use them again").short('e'),
+    flag("disable", Switch, &[], "Let him keep them and not use them").short('d'),
+];
+
+/// Flags of `capability add` and `capability drop`.
+pub const CAPABILITY: &[Flag] = &[
+    flag("user", Text, &["CAP_USER"], "Whom to grant it to").takes("NAME", Nothing).short('u'),
+    flag("group", Text, &["CAP_GROUP"], "Which group to grant it to").takes("NAME", Nothing).short('g'),
+];
+
 /// Flags of `inspect`.
 pub const INSPECT: &[Flag] = &[
     flag("labels", Switch, &[], "Labels, which are shown if nothing else is asked for").short('l'),

@@ -11,6 +11,7 @@ const GROUPS: &[(&str, &str, Option<&str>)] = &[
     ("overlay", "Make overlays", None),
     ("sif", "Look into SIF files and change them", Some("siftool")),
     ("config", "Check and change singularity.conf", None),
+    ("capability", "Grant capabilities to root's containers", Some("caps")),
     ("key", "Keep the keys that sign and verify", Some("keys")),
 ];
 

@@ -13,6 +13,7 @@ pub mod given;
 pub mod help;
 mod inspect;
 mod makers;
+mod privileges;
 mod sif;
 
 use crate::error::{Failure, Outcome};

@@ -1,7 +1,8 @@
 //! What the user's program may not do, or who it is, beside what every container is.
 
 use super::seccomp;
-use crate::error::{Doing, Failure, Outcome};
+use crate::admin::grants::{self, Grants, To};
+use crate::error::{Failure, Outcome};
 use crate::intent::{
     CapabilityRequest, Intent, SecurityRequest, capability, capability_names, every_capability,
 };
@@ -11,13 +12,7 @@ use crate::site;
 use crate::user::Caller;
 use config::{RootCapabilities, Settings};
 use rustix::thread::CapabilitySet;
-use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
 use std::path::Path;
-
-/// Bytes of the file with the capabilities that the site grants.
-const GRANTS_BYTES_MAX: u64 = 1 << 20;
 
 /// Settles what was asked for.
 ///
@@ -89,25 +84,10 @@ fn of_user(request: CapabilityRequest) -> Outcome<CapabilitySet> {
     Ok(CapabilitySet::empty())
 }
 
-/// The part of the file with grants that is of interest here.
-#[derive(Deserialize)]
-struct Grants {
-    users: Option<BTreeMap<String, Vec<String>>>,
-}
-
 /// What `capability.json` has for root.
 fn granted_to_root() -> Outcome<CapabilitySet> {
-    let path = site::file("capability.json");
-    let reading = || format!("reading {path}");
-    let file = match std::fs::File::open(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(CapabilitySet::empty()),
-        file => file.doing(reading)?,
-    };
-    let mut text = Vec::new();
-    file.take(GRANTS_BYTES_MAX).read_to_end(&mut text).doing(reading)?;
-    let grants: Grants = serde_json::from_slice(&text).doing(reading)?;
-    let names = grants.users.and_then(|mut users| users.remove("root")).unwrap_or_default();
-    Ok(names.iter().filter_map(|name| capability(name)).collect())
+    let (grants, _) = Grants::read(&site::file(grants::FILE))?;
+    Ok(grants.of(To::User, "root").iter().filter_map(|name| capability(name)).collect())
 }
 
 /// What a security module of the kernel is to be told at the exec, where there is one.
