@@ -25,7 +25,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Where `make install PREFIX=` puts the helpers.
-const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
+pub const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
     Some(folder) => folder,
     None => "/usr/local",
 };

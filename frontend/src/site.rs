@@ -6,7 +6,7 @@ use config::Settings;
 use std::io::Read;
 
 /// Where `make install SYSCONFDIR=` puts the configuration.
-const SYSCONFDIR: &str = match option_env!("LAMINA_SYSCONFDIR") {
+pub const SYSCONFDIR: &str = match option_env!("LAMINA_SYSCONFDIR") {
     Some(folder) => folder,
     None => "/usr/local/etc",
 };

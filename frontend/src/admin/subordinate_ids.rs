@@ -112,7 +112,7 @@ mod tests {
     fn ranges_are_given_out_downward_where_nobody_has_one() {
         assert_eq!(change("", Change::Add).unwrap(), "1001:4294836224:65536\n");
         let taken = "# mine\nanna:4294836224:65536\n!carl:4294770700:1\nodd line\n";
-        assert_eq!(change(taken, Change::Add).unwrap(), format!("{taken}1001:4294639616:65536\n"));
+        assert_eq!(change(taken, Change::Add).unwrap(), format!("{taken}1001:4294705152:65536\n"));
         let full = "anna:65536:4294901760\n";
         let refused = changed(full, "ben", 1001, Change::Add).unwrap_err();
         assert_eq!(refused.to_string(), "no range of 65536 ids is free");

@@ -10,6 +10,7 @@ use super::{
 use crate::error::Failure;
 use crate::overlay;
 use crate::payload::Dialect;
+use crate::{launch, site};
 use clap::{Arg, Command};
 use std::ffi::OsString;
 use std::path::Path;
@@ -523,6 +524,17 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: by_keys,
     },
     Entry {
+        name: "buildcfg",
+        synopsis: "[name]",
+        about: "Print what was fixed when the program was built",
+        flags: &[],
+        positionals: (0, 1),
+        interspersed: true,
+        notes: "",
+        examples: "buildcfg\nbuildcfg SYSCONFDIR",
+        run: |invocation, _, _, words| build_settings(invocation, words.first()),
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",
@@ -543,33 +555,36 @@ a warning then names the objects that nothing was said about.
 
 ";
 
-/// Commands of the incumbents that this program does not have.
-const ABSENT: &[&str] = &[
-    "instance",
-    "instance.start",
-    "instance.stop",
-    "instance.list",
-    "pull",
-    "push",
-    "cache",
-    "remote",
-    "registry",
-    "keyserver",
-    "plugin",
-    "oci",
-    "data",
-    "checkpoint",
-    "delete",
-    "search",
-    "image.expand",
-    "image.import",
-    "image.export",
-    "create",
-    "bootstrap",
-    "confgen",
-    "buildcfg",
-    "tag",
+/// Commands of the incumbents that this program does not have, and what to do instead.
+const ABSENT: &[(&[&str], &str)] = &[
+    (
+        &["instance", "instance.start", "instance.stop", "instance.list"],
+        "start the program with 'exec' under systemd-run or another tool that keeps it running",
+    ),
+    (
+        &["pull", "push", "tag", "search", "delete"],
+        "move images with the registry's own tools, and build from them here",
+    ),
+    (&["remote", "registry", "keyserver"], "log in with the registry's own tools"),
+    (&["cache"], "nothing is cached, so there is nothing to clean"),
+    (&["key search", "key pull"], "get the public key from whom you trust and add it with 'key import'"),
+    (&["key push"], "write the public key with 'key export --armor' and hand it out"),
+    (&["key generate-cosign-key-pair"], "use the cosign program"),
+    (&["plugin"], "there are no plugins"),
+    (&["oci"], "run OCI bundles with crun or runc"),
+    (&["data"], "make a squashfs with mksquashfs and show it with --mount type=bind,image-src=/"),
+    (&["checkpoint"], "run the program under a tool that makes checkpoints"),
+    (&["image.expand"], "run truncate, e2fsck -f and resize2fs on the image"),
+    (&["image.import", "image.export"], "use 'build --sandbox' and tar"),
+    (&["create"], "use 'overlay create' or 'image.create'"),
+    (&["bootstrap"], "use 'build'"),
+    (&["confgen"], "use 'config global --reset' for each directive"),
 ];
+
+/// What to do instead of a command that is not there.
+fn instead_of(name: &str) -> Option<&'static str> {
+    ABSENT.iter().find(|(names, _)| names.contains(&name)).map(|(_, instead)| *instead)
+}
 
 /// Signatures and keys are the work of a program of their own.
 fn by_keys(invocation: &Invocation, _: &Entry, _: Given, _: Vec<OsString>) -> Result<(), Stop> {
@@ -656,9 +671,10 @@ pub(super) fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
 
 pub(super) fn unknown(name: &str, invocation: &Invocation, root: &mut Command) -> Stop {
     let program = &invocation.program;
-    if ABSENT.contains(&name) {
-        let text = format!("the command '{name}' is not part of this version");
-        return Failure::new(text).hint(format!("'{program} --help' lists the commands that are")).into();
+    if let Some(instead) = instead_of(name) {
+        return Failure::new(format!("the command '{name}' is not part of this version"))
+            .hint(instead)
+            .into();
     }
     match help::group(name, program) {
         Some(list) => Stop::Usage(list),
@@ -703,6 +719,40 @@ pub(super) fn full_version(invocation: &Invocation) -> String {
     format!("{package} version {}", version(invocation))
 }
 
+/// What `buildcfg` prints, under the names that scripts look for.
+fn build_settings(invocation: &Invocation, wanted: Option<&OsString>) -> Result<(), Stop> {
+    let (prefix, package) = (launch::PREFIX, &invocation.program);
+    let folder = site::file("");
+    let folder = folder.trim_end_matches('/');
+    let own = match invocation.dialect {
+        Dialect::Singularity => "SINGULARITY",
+        Dialect::Apptainer => "APPTAINER",
+    };
+    let settings = [
+        ("PACKAGE_NAME".into(), package.clone()),
+        ("PACKAGE_VERSION".into(), version(invocation)),
+        ("PREFIX".into(), prefix.into()),
+        ("EXECPREFIX".into(), prefix.into()),
+        ("BINDIR".into(), format!("{prefix}/bin")),
+        ("LIBEXECDIR".into(), format!("{prefix}/libexec")),
+        ("DATAROOTDIR".into(), format!("{prefix}/share")),
+        ("DATADIR".into(), format!("{prefix}/share")),
+        ("MANDIR".into(), format!("{prefix}/share/man")),
+        ("SYSCONFDIR".into(), site::SYSCONFDIR.into()),
+        (format!("{own}_CONFDIR"), folder.to_owned()),
+        (format!("{own}_CONF_FILE"), site::path()),
+        (format!("{own}_SUID_INSTALL"), "1".into()),
+    ];
+    let Some(wanted) = wanted else {
+        let lines: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        return Ok(answer::print(lines)?);
+    };
+    let found = settings.iter().find(|(name, _)| wanted == name.as_str());
+    let (_, value) = found
+        .ok_or_else(|| Failure::new(format!("no variable named \"{}\"", crate::message::shown(wanted))))?;
+    Ok(answer::print(format!("{value}\n"))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -711,7 +761,7 @@ mod tests {
     fn every_command_has_a_sound_definition() {
         for entry in COMMANDS {
             definition(entry, "lamina").debug_assert();
-            assert!(!ABSENT.contains(&entry.name));
+            assert!(instead_of(entry.name).is_none());
         }
     }
 }
