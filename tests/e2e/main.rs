@@ -11,6 +11,7 @@ mod stacking;
 mod persistence;
 mod upper_and_work;
 mod sif;
+mod seal;
 mod paths;
 mod bad_images;
 mod places;

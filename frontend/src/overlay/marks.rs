@@ -18,11 +18,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What the name of a file begins with that stands for a deleted name.
-const DELETED_PREFIX: &[u8] = b".wh.";
+pub(super) const DELETED_PREFIX: &[u8] = b".wh.";
 /// A file that makes its directory opaque.
-const OPAQUE_FILE: &[u8] = b".wh..wh..opq";
+pub(super) const OPAQUE_FILE: &[u8] = b".wh..wh..opq";
 /// What fuse-overlayfs leaves beside it: a whiteout of nothing.
-const OPAQUE_NOISE: &[u8] = b".wh..opq";
+pub(super) const OPAQUE_NOISE: &[u8] = b".wh..opq";
 const TRUSTED_OPAQUE: &CStr = c"trusted.overlay.opaque";
 const USER_OPAQUE: &CStr = c"user.overlay.opaque";
 const FUSE_OPAQUE: &CStr = c"user.fuseoverlayfs.opaque";

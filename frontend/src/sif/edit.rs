@@ -93,6 +93,8 @@ struct Change<'a> {
     news: Vec<New<'a>>,
     /// What is gone.
     gone: Vec<Descriptor>,
+    /// An earlier change was cut off before it gave room back.
+    finishes: bool,
     /// The header and all slots while new data is still behind everything.
     staged: (Header, Vec<u8>),
 }
@@ -110,8 +112,9 @@ impl<'a> Change<'a> {
         let time = time_of_change(old);
         let old_end = old.end_of_data();
         let staged = (old.header.clone(), Vec::new());
+        let finishes = !old.header.table_is_in_front();
         let mut change =
-            Self { old_end, table: old.clone(), raw, news: Vec::new(), gone: Vec::new(), staged };
+            Self { old_end, table: old.clone(), raw, news: Vec::new(), gone: Vec::new(), finishes, staged };
         // The slots of objects that another one replaces do not count as unused meanwhile.
         for edit in edits {
             change.take_out(old, edit, time)?;
@@ -205,7 +208,7 @@ impl<'a> Change<'a> {
     fn bring_home(&mut self) {
         let header = &mut self.table.header;
         let home_end = layout::TABLE_OFFSET + self.raw.len() as u64;
-        if header.table_offset >= header.data_offset && home_end <= header.data_offset {
+        if !header.table_is_in_front() && home_end <= header.data_offset {
             header.table_offset = layout::TABLE_OFFSET;
         }
     }
@@ -263,7 +266,9 @@ impl<'a> Change<'a> {
         point_to(file, &self.table.header)?;
         let end = self.table.end_of_data();
         file.set_len(end)?;
-        for gap in self.table.gaps().filter(|gap| self.gone.iter().any(|gone| overlap(gone.window(), *gap))) {
+        let is_free =
+            |gap: &Window| self.finishes || self.gone.iter().any(|gone| overlap(gone.window(), *gap));
+        for gap in self.table.gaps().filter(is_free) {
             match punch(file, gap) {
                 // The bytes stay, which no reader sees.
                 Err(Errno::EOPNOTSUPP) => break,

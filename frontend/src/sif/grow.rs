@@ -41,11 +41,10 @@ pub fn grow(file: &File, path: &Path, slots: u32) -> Outcome<File> {
 fn shift(old: &Table, slots: u32) -> Option<u64> {
     let header = &old.header;
     let wanted = u64::from(header.slots) + u64::from(slots);
-    let in_front = header.table_end() <= header.data_offset;
     let end = header.table_offset.checked_add(wanted.checked_mul(DESCRIPTOR_BYTES as u64)?)?;
     let shift = end.saturating_sub(header.data_offset).next_multiple_of(PARTITION_ALIGNMENT);
     let fits = i64::try_from(old.end_of_data().checked_add(shift)?).is_ok();
-    (in_front && fits && wanted <= DESCRIPTORS_MAX).then_some(shift)
+    (header.table_is_in_front() && fits && wanted <= DESCRIPTORS_MAX).then_some(shift)
 }
 
 /// Writes all of a SIF with its data moved. Nothing else of its header and its slots changes.

@@ -354,7 +354,7 @@ impl Header {
     }
 
     /// Whether the table is in front of all data. Where a change of several objects was cut off it is behind.
-    fn table_is_in_front(&self) -> bool {
+    pub(super) fn table_is_in_front(&self) -> bool {
         self.table_end() <= self.data_offset
     }
 

@@ -35,7 +35,8 @@ fn check(table: &Table) {
     places.sort_by_key(|object| object.offset);
     assert!(places.windows(2).all(|pair| pair[0].end() <= pair[1].offset));
     for object in objects {
-        assert!(object.offset >= table.header.table_end());
+        assert!(object.offset >= HEADER_BYTES as u64);
+        assert!(object.offset >= table.header.table_end() || object.end() <= table.header.table_offset);
         assert!(
             object
                 .offset

@@ -7,6 +7,7 @@
 
 use crate::ext3::{Attribute, Entry, FileSystem, Inode, Kind};
 use crate::image::{Bytes, Defect};
+use crate::overlay::marks::{DELETED_PREFIX, OPAQUE_FILE, OPAQUE_NOISE};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -18,14 +19,8 @@ const WHITEOUT: [&[u8]; 2] = [b"trusted.overlay.whiteout", b"user.overlay.whiteo
 const PRIVATE: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
 /// Owner and permissions that fuse-overlayfs keeps aside.
 const OVERRIDE: &[u8] = b"user.containers.override_stat";
-/// A file that makes its directory opaque.
-const OPAQUE_FILE: &[u8] = b".wh..wh..opq";
-/// What fuse-overlayfs leaves in opaque directories: a whiteout of nothing.
-const OPAQUE_NOISE: &[u8] = b".wh..opq";
 /// What the names of other files begin with that mean something to AUFS only.
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
-/// What the name of a file begins with that stands for a deleted name.
-const DELETED_PREFIX: &[u8] = b".wh.";
 
 /// What cannot be said in a layer of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
