@@ -22,6 +22,7 @@ fn options(target: &Path, source: impl AsRef<OsStr>) -> Options {
         program: "singularity".into(),
         target: target.into(),
         source: source.as_ref().into(),
+        origin: None,
         sandbox: false,
         force: false,
         programs: Programs::default(),
@@ -302,8 +303,6 @@ fn what_cannot_be_built_from_is_refused_by_name() {
     let text = place.join("text");
     std::fs::write(&text, "%post\nbootstrap: no\n".repeat(20)).unwrap();
     for (source, expected) in [
-        ("docker://alpine", "docker:// sources are not supported yet"),
-        ("library://a/b/c:1", "library:// sources are not supported yet"),
         (definition.to_str().unwrap(), "definition files are not supported yet"),
         (text.to_str().unwrap(), "image format not recognized"),
         ("tests/images/tiny-gocryptfs.sif", "its root file system is encrypted"),

@@ -1,6 +1,6 @@
 //! The examples that help prints work as they are printed.
 
-use tests::World;
+use tests::{Layout, Registry, World};
 
 /// The commands that the program's own help lists, but for `help` itself.
 fn commands(world: &World) -> Vec<String> {
@@ -41,21 +41,21 @@ fn prepare(world: &World, command: &str) {
 }
 
 /// What examples about signatures and keys find: a key of the user's own, a colleague's, and signed images to verify.
-fn prepare_keys(world: &World, command: &str) {
+fn prepare_keys(world: &World, registry: &Registry, command: &str) {
     let images = concat!(env!("CARGO_MANIFEST_DIR"), "/../frontend/tests/images");
     let read = |name: &str| std::fs::read_to_string(format!("{images}/{name}")).expect("it is in the source");
     world.write("colleague.asc", read("tiny-signed-pgp.pub.asc"));
-    paste(world, "openssl genpkey -algorithm ed25519 -out private.pem");
-    paste(world, "openssl pkey -in private.pem -pubout -out public.pem");
+    paste(world, registry, "openssl genpkey -algorithm ed25519 -out private.pem");
+    paste(world, registry, "openssl pkey -in private.pem -pubout -out public.pem");
     let newpair = "lamina key newpair -N Ada -E ada@example.org -C '' -P '' -b 2048";
     match command {
-        "key remove" => paste(world, "lamina key import colleague.asc"),
+        "key remove" => paste(world, registry, "lamina key import colleague.asc"),
         "key import" | "key newpair" => {}
-        _ => paste(world, newpair),
+        _ => paste(world, registry, newpair),
     }
     if command == "verify" {
-        paste(world, "lamina sign image.sif");
-        paste(world, "lamina sign --key private.pem image.sif");
+        paste(world, registry, "lamina sign image.sif");
+        paste(world, registry, "lamina sign --key private.pem image.sif");
     }
 }
 
@@ -68,11 +68,13 @@ const REFUSED: [(&str, &str); 4] = [
 ];
 
 /// Runs a line as it would be pasted into a shell. Only root may change the site's file, and not in a test.
-fn paste(world: &World, line: &str) {
+fn paste(world: &World, registry: &Registry, line: &str) {
     let line = match line.split_once(" config global ") {
         Some((program, rest)) => format!("{program} config global --dry-run {rest}"),
         None => line.to_owned(),
     };
+    // Images that the examples only name are in a registry of the test's own.
+    let line = line.replace("docker://", &format!("docker://{}/", registry.address()));
     let path = world.installed().prefix().join("bin");
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display());
     let output = world
@@ -80,6 +82,7 @@ fn paste(world: &World, line: &str) {
         .args(["-c", &line])
         .env("PATH", path)
         .env("SINGULARITY_SYPGPDIR", world.path("ring"))
+        .env("SINGULARITY_NOHTTPS", "1")
         .run();
     match REFUSED.iter().find(|(words, _)| line.contains(words)) {
         Some((_, why)) => output.assert_fatal(why),
@@ -90,6 +93,11 @@ fn paste(world: &World, line: &str) {
 #[test]
 fn every_example_of_every_command_works_as_it_is_printed() {
     let commands = commands(&World::new());
+    let registry = Registry::start();
+    let image = Layout::of_busybox();
+    for name in ["alpine:3.20", "registry.example.org/tools:latest"] {
+        registry.hold(&image, name);
+    }
     assert!(commands.iter().any(|name| name == "overlay create"), "{commands:?}");
     for command in commands {
         let world = World::new();
@@ -98,10 +106,10 @@ fn every_example_of_every_command_works_as_it_is_printed() {
         assert!(!examples.is_empty(), "{command} has no examples");
         prepare(&world, &command);
         if ["sign", "verify"].contains(&command.as_str()) || command.starts_with("key ") {
-            prepare_keys(&world, &command);
+            prepare_keys(&world, &registry, &command);
         }
         for line in examples {
-            paste(&world, line);
+            paste(&world, &registry, line);
         }
     }
 }

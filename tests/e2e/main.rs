@@ -19,6 +19,7 @@ mod images;
 mod guides;
 mod documentation;
 mod examples;
+mod registries;
 mod confinement;
 mod site;
 mod user_namespaces;

@@ -101,6 +101,11 @@ impl World {
     }
 }
 
+/// The folder that every busybox image is made of; to be read only.
+pub(crate) fn busybox_root() -> PathBuf {
+    cached("root", make_root)
+}
+
 fn make_root(folder: &Path) {
     host(Command::new(BUSYBOX_ROOT).arg(folder));
 }

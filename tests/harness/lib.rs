@@ -16,12 +16,16 @@ mod command;
 mod images;
 mod leak;
 mod machine;
+mod oci;
 mod plan;
+mod registry;
 #[allow(unsafe_code)]
 mod sys;
 mod world;
 
 pub use command::{Command, Output, Running};
 pub use machine::{Installed, User, installed};
+pub use oci::Layout;
 pub use plan::{HandMade, place};
+pub use registry::{LOGIN, Registry};
 pub use world::{Mounted, World};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const MEMBERS: [&str; 6] = ["protocol", "config", "starter-suid", "frontend", "keys", "tests"];
+const MEMBERS: [&str; 7] = ["protocol", "config", "starter-suid", "frontend", "keys", "remote", "tests"];
 
 /// Text of a file of this project.
 fn text(path: impl AsRef<Path>) -> String {
@@ -62,6 +62,7 @@ fn members_know_only_those_they_may_know() {
         ("starter-suid", &["protocol", "config"]),
         ("frontend", &["protocol", "config"]),
         ("keys", &["frontend"]),
+        ("remote", &["protocol", "frontend"]),
         ("tests", &["protocol"]),
     ] {
         let known: Vec<String> =

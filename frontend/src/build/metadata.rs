@@ -1,5 +1,6 @@
 //! What is said of an image: in its `labels.json` and in the objects of its SIF.
 
+use super::origin::Origin;
 use super::source::Source;
 use crate::error::Outcome;
 use crate::inspect::{Attributes, Texts};
@@ -9,9 +10,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use time::OffsetDateTime;
 
+/// Labels by name.
+pub type Labels = BTreeMap<String, String>;
+
 /// What is said of an image.
 #[derive(Debug)]
-pub(super) struct Metadata {
+pub struct Metadata {
     attributes: Attributes,
 }
 
@@ -21,9 +25,17 @@ impl Metadata {
     /// # Errors
     /// The directory cannot be opened.
     pub(super) fn read(root: &Path, source: &Source) -> Outcome<Self> {
+        Self::of(root, &source.origin, source.arch)
+    }
+
+    /// The same for files that were made from `origin`, for machines of an architecture.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub fn of(root: &Path, origin: &Origin, arch: Arch) -> Outcome<Self> {
         let mut attributes = Attributes::of(&Texts::below(root)?);
-        attributes.deffile = format!("bootstrap: localimage\nfrom: {}", source.spec);
-        attributes.labels.extend(build_labels(source));
+        attributes.deffile = format!("bootstrap: {}\nfrom: {}", origin.bootstrap, origin.from);
+        attributes.labels.extend(build_labels(origin, arch));
         Ok(Self { attributes })
     }
 
@@ -38,21 +50,22 @@ impl Metadata {
     }
 }
 
-/// The `labels.json` of an image that had none.
-pub(super) fn labels_json(source: &Source) -> String {
-    format!("{:#}\n", json!(build_labels(source)))
+/// The `labels.json` of an image that has these labels of its own.
+pub(super) fn labels_json(mut labels: Labels, origin: &Origin, arch: Arch) -> String {
+    labels.extend(build_labels(origin, arch));
+    format!("{:#}\n", json!(labels))
 }
 
 /// Labels of this build, under the names that other tools look for.
-fn build_labels(source: &Source) -> BTreeMap<String, String> {
-    let arch = if source.arch.is_known() { source.arch } else { Arch::host() };
+fn build_labels(origin: &Origin, arch: Arch) -> Labels {
+    let arch = if arch.is_known() { arch } else { Arch::host() };
     let labels = [
         ("org.label-schema.build-arch", arch.name().to_string()),
         ("org.label-schema.build-date", date(OffsetDateTime::now_utc())),
         ("org.label-schema.schema-version", "1.0".into()),
         ("org.label-schema.usage.lamina.version", env!("CARGO_PKG_VERSION").into()),
-        ("org.label-schema.usage.singularity.deffile.bootstrap", "localimage".into()),
-        ("org.label-schema.usage.singularity.deffile.from", source.spec.clone()),
+        ("org.label-schema.usage.singularity.deffile.bootstrap", origin.bootstrap.clone()),
+        ("org.label-schema.usage.singularity.deffile.from", origin.from.clone()),
     ];
     labels.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }

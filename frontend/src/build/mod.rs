@@ -9,11 +9,11 @@ use crate::error::Outcome;
 use crate::file::Existing;
 use crate::making::Interrupts;
 use crate::message::{self, shown};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(crate) mod ext3;
 mod metadata;
+mod origin;
 mod sandbox;
 mod sif_file;
 mod skeleton;
@@ -21,6 +21,12 @@ mod source;
 pub(crate) mod squashfs;
 mod target;
 mod temporary;
+
+pub use metadata::{Labels, Metadata};
+pub use origin::Origin;
+pub use sif_file::NativeSif;
+pub use skeleton::Part;
+pub use squashfs::{describe_root, pack_archive};
 
 use source::Source;
 pub use temporary::TemporarySandbox;
@@ -32,8 +38,10 @@ pub struct Options {
     pub program: String,
     /// The SIF file or directory to make.
     pub target: PathBuf,
-    /// The build spec as it was typed: a path, or a reference that is refused with the reason.
-    pub source: OsString,
+    /// The image or directory to build from.
+    pub source: PathBuf,
+    /// Where the source came from, if it was fetched to be built from.
+    pub origin: Option<Origin>,
     /// `--sandbox`: make a directory.
     pub sandbox: bool,
     /// `--force`: replace an existing target without asking.
@@ -52,10 +60,12 @@ struct Job<'a> {
 }
 
 /// Where helper programs come from, and what ends them early.
-#[derive(Clone, Copy)]
-pub(crate) struct Tools<'a> {
-    pub(crate) programs: &'a Programs,
-    pub(crate) interrupts: &'a Interrupts,
+#[derive(Clone, Copy, Debug)]
+pub struct Tools<'a> {
+    /// Where they come from.
+    pub programs: &'a Programs,
+    /// What ends them early.
+    pub interrupts: &'a Interrupts,
 }
 
 /// Carries out `build`.
@@ -63,7 +73,7 @@ pub(crate) struct Tools<'a> {
 /// # Errors
 /// Says why nothing was built; an existing target is then as it was.
 pub fn build(options: &Options) -> Outcome<()> {
-    let source = Source::open(&options.source)?;
+    let source = Source::open(&options.source, options.origin.as_ref())?;
     let existing = target::settle(options, &source)?;
     message::info("Starting build...");
     let tools = Tools { programs: &options.programs, interrupts: &Interrupts::hold()? };

@@ -5,10 +5,10 @@ use super::skeleton::{self, Skeleton};
 use super::source::Root;
 use super::{Job, ext3, squashfs};
 use crate::error::{Doing, Outcome};
-use crate::file::{self, NewFile};
+use crate::file::{self, Existing, NewFile};
 use crate::making::Staging;
 use crate::message::shown;
-use crate::sif::{self, CreateOptions, Data, DataType, FsType, NewObject, PartitionType};
+use crate::sif::{self, Arch, CreateOptions, Data, DataType, FsType, NewObject, PartitionType};
 use protocol::Window;
 use std::fs::File;
 use std::path::Path;
@@ -82,18 +82,38 @@ fn complete(root: &Path, packed: &File, job: &Job) -> Outcome<Metadata> {
 
 fn write(packed: &File, part: Window, metadata: &Metadata, job: &Job) -> Outcome<()> {
     job.tools.interrupts.check()?;
-    let definition = metadata.definition_object();
-    let inspection = metadata.inspection_object();
-    let objects = [
-        NewObject::new(DataType::Definition, Data::Bytes(definition.as_bytes())),
-        NewObject::new(DataType::Json, Data::Bytes(inspection.as_bytes())).named("inspect-metadata.json"),
-        NewObject::partition(
-            FsType::Squashfs,
-            PartitionType::PrimarySystem,
-            job.source.arch,
-            Data::Part(packed, part),
-        ),
-    ];
-    let options = CreateOptions { existing: job.existing, ..CreateOptions::native() };
-    sif::create(&job.options.target, &objects, &options).map(drop)
+    let sif = NativeSif { packed, part, arch: job.source.arch, metadata };
+    sif.write(&job.options.target, job.existing)
+}
+
+/// What a native SIF is put together from.
+#[derive(Clone, Copy, Debug)]
+pub struct NativeSif<'a> {
+    /// The file that has the root file system, a squashfs.
+    pub packed: &'a File,
+    /// The part of it that is the squashfs.
+    pub part: Window,
+    /// What it runs on.
+    pub arch: Arch,
+    /// What is said of it.
+    pub metadata: &'a Metadata,
+}
+
+impl NativeSif<'_> {
+    /// Writes the SIF.
+    ///
+    /// # Errors
+    /// It could not be written, or `target` is there and is to be kept; `target` is then as it was.
+    pub fn write(&self, target: &Path, existing: Existing) -> Outcome<()> {
+        let definition = self.metadata.definition_object();
+        let inspection = self.metadata.inspection_object();
+        let data = Data::Part(self.packed, self.part);
+        let objects = [
+            NewObject::new(DataType::Definition, Data::Bytes(definition.as_bytes())),
+            NewObject::new(DataType::Json, Data::Bytes(inspection.as_bytes())).named("inspect-metadata.json"),
+            NewObject::partition(FsType::Squashfs, PartitionType::PrimarySystem, self.arch, data),
+        ];
+        let options = CreateOptions { existing, ..CreateOptions::native() };
+        sif::create(target, &objects, &options).map(drop)
+    }
 }

@@ -1,8 +1,10 @@
 //! What a native image has beside a distribution: `/.singularity.d` and the links to it in the root directory.
 
-use super::metadata;
+use super::metadata::{self, Labels};
+use super::origin::Origin;
 use super::source::Source;
 use crate::error::{Doing, Outcome};
+use crate::sif::Arch;
 use nix::unistd::{Uid, chown};
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -74,24 +76,83 @@ impl Skeleton {
     /// # Errors
     /// The disk is full, or the directory may not be written.
     pub(super) fn write_into(&self, root: &Path, source: &Source) -> Outcome<()> {
-        let labels = metadata::labels_json(source);
+        let labels = metadata::labels_json(Labels::new(), &source.origin, source.arch);
         self.write(root, &labels).doing(|| "adding the files of a native image".into())
     }
 
     fn write(&self, root: &Path, labels: &str) -> io::Result<()> {
         if self.directory {
-            let directory = root.join(DIRECTORY);
-            make_directory(&directory)?;
-            for name in DIRECTORIES {
-                make_directory(&directory.join(name))?;
-            }
-            for (name, text) in SCRIPTS {
-                make_file(&directory.join(name), text, 0o755)?;
-            }
-            make_file(&directory.join("labels.json"), labels, 0o644)?;
+            directory_parts(labels).into_iter().try_for_each(|part| part.make_in(root))?;
         }
         self.links.iter().try_for_each(|(name, leads_to)| symlink(leads_to, root.join(name)))
     }
+}
+
+/// A directory, file or link that a native image has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// A directory that everybody may read.
+    Directory {
+        /// Where it is, from the root directory.
+        path: String,
+    },
+    /// A file.
+    File {
+        /// Where it is, from the root directory.
+        path: String,
+        /// What is in it.
+        text: String,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it is, from the root directory.
+        path: String,
+        /// Where it leads to.
+        leads_to: &'static str,
+    },
+}
+
+impl Part {
+    /// All that a native image has beside a distribution, directories before what is in them. `labels` are the image's
+    /// own; those of a build are added.
+    #[must_use]
+    pub fn all(labels: Labels, origin: &Origin, arch: Arch) -> Vec<Self> {
+        let links = LINKS.map(|(path, leads_to)| Self::Link { path: path.into(), leads_to });
+        directory_parts(&metadata::labels_json(labels, origin, arch)).into_iter().chain(links).collect()
+    }
+
+    /// Where it is, from the root directory.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Directory { path } | Self::File { path, .. } | Self::Link { path, .. } => path,
+        }
+    }
+
+    /// Makes it below a directory; what it is in is there.
+    ///
+    /// # Errors
+    /// What making it said.
+    pub fn make_in(&self, root: &Path) -> io::Result<()> {
+        match self {
+            Self::Directory { path } => make_directory(&root.join(path)),
+            Self::File { path, text, mode } => make_file(&root.join(path), text, *mode),
+            Self::Link { path, leads_to } => symlink(leads_to, root.join(path)),
+        }
+    }
+}
+
+/// `/.singularity.d` and what is in it.
+fn directory_parts(labels: &str) -> Vec<Part> {
+    let below = |name: &str| format!("{DIRECTORY}/{name}");
+    let own = Part::Directory { path: DIRECTORY.into() };
+    let directories = DIRECTORIES.map(|name| Part::Directory { path: below(name) });
+    let scripts =
+        SCRIPTS.map(|(name, text)| Part::File { path: below(name), text: text.into(), mode: 0o755 });
+    let labels = Part::File { path: below("labels.json"), text: labels.into(), mode: 0o644 };
+    [own].into_iter().chain(directories).chain(scripts).chain([labels]).collect()
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! What there is to build from.
 
+use super::Origin;
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Access, Ext3, Format, Image, RootContent, Squashfs};
 use crate::lock;
 use crate::message::{self, shown};
 use crate::sif::Arch;
 use nix::fcntl::OFlag;
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// An opened source whose root file system was found.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// The build spec as it was typed.
-    pub(super) spec: String,
+    /// What a definition file would say of it.
+    pub(super) origin: Origin,
     /// Where it is: absolute, symbolic links resolved.
     pub(super) path: PathBuf,
     /// The image, or the directory.
@@ -39,19 +39,11 @@ pub(super) enum Root {
 }
 
 impl Source {
-    /// Opens what a build spec names.
+    /// Opens what a build is to be made from. Without an `origin` it is an image of this machine.
     ///
     /// # Errors
-    /// It names something that this program cannot build from, or that cannot be read.
-    pub(super) fn open(spec: &OsStr) -> Outcome<Self> {
-        if let Some(transport) = transport(spec) {
-            return Err(Failure::new(format!(
-                "cannot build from {}: {transport} sources are not supported yet",
-                shown(spec)
-            ))
-            .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine"));
-        }
-        let path = Path::new(spec);
+    /// It is nothing that this program can build from, or cannot be read.
+    pub(super) fn open(path: &Path, origin: Option<&Origin>) -> Outcome<Self> {
         let image = image::open(path, Access::ReadOnly)
             .map_err(|failure| if is_definition(path) { definition_refused(path) } else { failure })?;
         let (root, arch) = root_of(&image)?;
@@ -59,16 +51,9 @@ impl Source {
             lock::take(&image.file, &image.path, ext3.window, Access::ReadOnly)?;
             refuse_unfinished(&image, ext3)?;
         }
-        Ok(Self { spec: shown(spec), path: image.path, file: image.file, root, arch })
+        let origin = origin.cloned().unwrap_or_else(|| Origin::new("localimage", &shown(path)));
+        Ok(Self { origin, path: image.path, file: image.file, root, arch })
     }
-}
-
-/// The transport of a reference such as `docker://alpine`.
-fn transport(spec: &OsStr) -> Option<String> {
-    let (before, _) = spec.to_str()?.split_once("://")?;
-    let is_name = !before.is_empty()
-        && before.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    is_name.then(|| format!("{}://", before.to_ascii_lowercase()))
 }
 
 /// Whether a file that is no image begins as a definition does, with a `Bootstrap:` line before any section.
@@ -139,18 +124,4 @@ fn refuse_unfinished(image: &Image, ext3: Ext3) -> Outcome<()> {
         shown(&image.path)
     ))
     .hint("Repair it: e2fsck -p, or use it once with --writable"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_is_told_from_a_path() {
-        assert_eq!(transport(OsStr::new("docker://alpine:latest")).as_deref(), Some("docker://"));
-        assert_eq!(transport(OsStr::new("OCI-archive://x.tar")).as_deref(), Some("oci-archive://"));
-        for path in ["alpine.sif", "./a b://c", "/tmp/x", "://"] {
-            assert_eq!(transport(OsStr::new(path)), None, "{path}");
-        }
-    }
 }

@@ -36,7 +36,7 @@ pub(super) fn pack(directory: &Path, image: &File, target: &Path, tools: Tools) 
 ///
 /// # Errors
 /// As [`pack`].
-pub(crate) fn pack_archive(archive: OwnedFd, image: &File, target: &Path, tools: Tools) -> Outcome<()> {
+pub fn pack_archive(archive: OwnedFd, image: &File, target: &Path, tools: Tools) -> Outcome<()> {
     let options = [COMPRESSION.as_slice(), &["-noappend", "-tar"]].concat();
     mksquashfs(helper(tools, "-".as_ref())?.args(options).fed_by(archive), image, tools)?;
     check(image, target)
@@ -46,7 +46,7 @@ pub(crate) fn pack_archive(archive: OwnedFd, image: &File, target: &Path, tools:
 ///
 /// # Errors
 /// As [`pack`].
-pub(crate) fn describe_root(
+pub fn describe_root(
     image: &File,
     (uid, gid, permissions): (u32, u32, u32),
     modified: u32,

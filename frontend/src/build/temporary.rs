@@ -26,7 +26,7 @@ impl TemporarySandbox {
     /// # Errors
     /// As [`Self::unpack`]; there is no such image.
     pub fn of(image: &Path, programs: &Programs, interrupts: &Interrupts) -> Outcome<Option<Self>> {
-        let source = Source::open(image.as_os_str())?;
+        let source = Source::open(image, None)?;
         match source.root {
             Root::Squashfs(packed) => {
                 Self::unpack(&source.file, packed.window, &source.path, programs, interrupts).map(Some)

@@ -2,8 +2,7 @@
 
 use super::given::Given;
 use super::{Invocation, Stop};
-use super::{dry_run, explain};
-use crate::error::{Failure, Outcome};
+use super::{dry_run, explain, reference, remote};
 use crate::intent::Intent;
 use crate::message;
 use crate::payload::{Action, Dialect};
@@ -11,30 +10,12 @@ use crate::sys::signal;
 use crate::user::Caller;
 use crate::{launch, planning, site};
 use protocol::Writable;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// The command that plans like `exec` and says why, instead of starting anything.
 const EXPLAIN: &str = "explain";
-
-/// Schemes that the incumbents fetch images from, and what to do instead.
-const SCHEMES: [(&str, &str); 12] = [
-    ("instance", "instances are not part of this version"),
-    ("library", "fetch the image with a program that knows the library, and name the file"),
-    ("shub", "Singularity Hub was closed in 2021; look for the image in another registry"),
-    ("docker", OCI_TOOLS),
-    ("docker-daemon", OCI_TOOLS),
-    ("docker-archive", OCI_TOOLS),
-    ("oci", OCI_TOOLS),
-    ("oci-archive", OCI_TOOLS),
-    ("oci-sif", OCI_TOOLS),
-    ("oras", "fetch the image with an ORAS client, and name the file"),
-    ("http", "fetch the image with curl or wget, and name the file"),
-    ("https", "fetch the image with curl or wget, and name the file"),
-];
-const OCI_TOOLS: &str =
-    "unpack the image with OCI tools (skopeo copy, umoci unpack), then build a SIF from the directory";
 
 /// Starts a container. Returns only when there is none.
 pub(super) fn act(
@@ -44,7 +25,11 @@ pub(super) fn act(
     mut words: Vec<OsString>,
 ) -> Result<(), Stop> {
     let image = words.remove(0);
-    refuse_reference(&image)?;
+    let fetched = match reference::split(&image)? {
+        Some(_) => Some(remote::fetch(invocation, &given)?),
+        None => None,
+    };
+    let image = fetched.as_ref().map_or_else(|| PathBuf::from(image), |fetched| fetched.path.clone());
     let words: Vec<Vec<u8>> = words.into_iter().map(OsString::into_vec).collect();
     let action = match name {
         "exec" | EXPLAIN => Action::Exec(words),
@@ -62,12 +47,14 @@ pub(super) fn act(
         invocation.program.clone(),
         invocation.dialect,
         action,
-        PathBuf::from(image),
+        image,
         given,
         &invocation.host,
     )?;
     let caller = Caller::look_up()?;
     let planned = planning::plan(&intent, &site, &caller)?;
+    // What the container needs of it is open now.
+    drop(fetched);
     if name == EXPLAIN {
         return explain::print(&planned, &intent, &site, &caller);
     }
@@ -88,27 +75,4 @@ fn limit_of_memory(site: &config::Settings) -> String {
         "Changes are kept in memory, {mib} MiB at most ('sessiondir max size' in {}), and are gone at the end",
         site::path()
     )
-}
-
-/// A reference is a URI where it has `://`, or a known scheme before its first colon; everything else is a path.
-fn refuse_reference(reference: &OsStr) -> Outcome<()> {
-    let Some(text) = reference.to_str() else {
-        return Ok(());
-    };
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return Ok(());
-    };
-    let known = SCHEMES.iter().find(|(name, _)| *name == scheme);
-    let shown = message::shown(reference);
-    match known {
-        Some((_, instead)) => {
-            Err(Failure::new(format!("Unable to handle {shown} uri: {scheme} images are not supported"))
-                .hint(*instead))
-        }
-        None if rest.starts_with("//") => Err(Failure::new(format!(
-            "Unable to handle {shown} uri: unsupported transport type: {}",
-            message::shown(scheme)
-        ))),
-        None => Ok(()),
-    }
 }

@@ -4,8 +4,8 @@ use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
 use super::{
-    Invocation, Stop, actions, admin, answer, delegate, explain, help, inspect, makers, privileges, sif,
-    usage, usage_error,
+    Invocation, Stop, actions, admin, answer, delegate, explain, help, inspect, makers, privileges, remote,
+    sif, usage, usage_error,
 };
 use crate::error::Failure;
 use crate::overlay;
@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "exec",
         synopsis: "[options...] <container> <command> [args...]",
         about: "Run a command in a container",
-        flags: &[flags::ACTION],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS],
         positionals: (2, usize::MAX),
         interspersed: false,
         notes: "",
@@ -64,7 +64,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "run",
         synopsis: "[options...] <container> [args...]",
         about: "Run a container's own program",
-        flags: &[flags::ACTION],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS],
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: "",
@@ -78,7 +78,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "shell",
         synopsis: "[options...] <container>",
         about: "Run a shell in a container",
-        flags: &[flags::ACTION, flags::SHELL_ONLY],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS, flags::SHELL_ONLY],
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: "",
@@ -92,7 +92,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "test",
         synopsis: "[options...] <container> [args...]",
         about: "Run a container's test script",
-        flags: &[flags::ACTION],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS],
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: "",
@@ -153,7 +153,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "build",
         synopsis: "[options...] <target> <source>",
         about: "Make a SIF or a sandbox from an image or directory on this machine",
-        flags: &[flags::BUILD],
+        flags: &[flags::BUILD, flags::REGISTRY_ACCESS],
         positionals: (2, 2),
         interspersed: true,
         notes: "",
@@ -166,6 +166,17 @@ pub(super) const COMMANDS: &[Entry] = &[
             let source = words.remove(1);
             makers::build(invocation, &given, words.remove(0), source)
         },
+    },
+    Entry {
+        name: "pull",
+        synopsis: "[options...] [output] <reference>",
+        about: "Fetch an image into a SIF",
+        flags: &[flags::PULL, flags::REGISTRY_ACCESS],
+        positionals: (1, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  pull docker://alpine:3.20\n  pull tools.sif docker://registry.example.org/tools:latest",
+        run: over_network,
     },
     Entry {
         name: "sif header",
@@ -394,7 +405,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "explain",
         synopsis: "[options...] <container> [command [args...]]",
         about: "Say what exec would mount, and which line allows it",
-        flags: &[flags::ACTION],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS],
         positionals: (1, usize::MAX),
         interspersed: false,
         notes: explain::NOTES,
@@ -561,10 +572,7 @@ const ABSENT: &[(&[&str], &str)] = &[
         &["instance", "instance.start", "instance.stop", "instance.list"],
         "start the program with 'exec' under systemd-run or another tool that keeps it running",
     ),
-    (
-        &["pull", "push", "tag", "search", "delete"],
-        "move images with the registry's own tools, and build from them here",
-    ),
+    (&["push", "tag", "search", "delete"], "move images with the registry's own tools"),
     (&["remote", "registry", "keyserver"], "log in with the registry's own tools"),
     (&["cache"], "nothing is cached, so there is nothing to clean"),
     (&["key search", "key pull"], "get the public key from whom you trust and add it with 'key import'"),
@@ -589,6 +597,10 @@ fn instead_of(name: &str) -> Option<&'static str> {
 /// Signatures and keys are the work of a program of their own.
 fn by_keys(invocation: &Invocation, _: &Entry, _: Given, _: Vec<OsString>) -> Result<(), Stop> {
     delegate::become_program("lamina-keys", invocation)
+}
+
+fn over_network(invocation: &Invocation, _: &Entry, _: Given, _: Vec<OsString>) -> Result<(), Stop> {
+    remote::hand_over(invocation)
 }
 
 fn act(invocation: &Invocation, entry: &Entry, given: Given, words: Vec<OsString>) -> Result<(), Stop> {

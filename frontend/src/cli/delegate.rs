@@ -4,12 +4,12 @@
 //! program, with the same arguments. That program reads them again through [`super::main_of`] and does the work.
 
 use super::given::Given;
-use super::{Invocation, Stop};
+use super::{FATAL_STATUS, Invocation, Stop};
 use crate::error::Failure;
 use crate::launch;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A command's name and what carries it out, given what was typed before and after the positionals began.
 pub type Handler = (&'static str, fn(&Invocation, &Given, &[OsString]) -> Result<(), Stop>);
@@ -19,13 +19,37 @@ pub type Handler = (&'static str, fn(&Invocation, &Given, &[OsString]) -> Result
 /// # Errors
 /// It is missing, cannot be started, or this program is one that `lamina` became and should have known the command.
 pub fn become_program(name: &str, invocation: &Invocation) -> Result<(), Stop> {
+    let error = program(name, invocation)?.exec();
+    Err(not_started(name, &error).into())
+}
+
+/// Runs the program of this name with the arguments of this one, and returns what it writes to standard output. What
+/// goes wrong it says itself.
+///
+/// # Errors
+/// As [`become_program`]; or the program failed, and said why.
+pub fn ask_program(name: &str, invocation: &Invocation) -> Result<Vec<u8>, Stop> {
+    let mut program = program(name, invocation)?;
+    program.stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    let ended = program.output().map_err(|error| not_started(name, &error))?;
+    match ended.status.code() {
+        Some(0) => Ok(ended.stdout),
+        code => Err(Stop::Said(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FATAL_STATUS))),
+    }
+}
+
+fn program(name: &str, invocation: &Invocation) -> Result<Command, Stop> {
     let path = launch::own_program(name);
     if !invocation.handlers.is_empty() {
         return Err(Failure::new(format!("this program does not carry out this command, {path} does")).into());
     }
+    let mut command = Command::new(path);
     // The other program is called as this one was, so that it speaks the same dialect.
-    let error = Command::new(&path).arg0(&invocation.program).args(std::env::args_os().skip(1)).exec();
-    Err(Failure::new(format!("while starting {path}: {error}"))
+    command.arg0(&invocation.program).args(std::env::args_os().skip(1));
+    Ok(command)
+}
+
+fn not_started(name: &str, error: &std::io::Error) -> Failure {
+    Failure::new(format!("while starting {}: {error}", launch::own_program(name)))
         .hint("ask the administrator to repair the installation: this command is a program of its own there")
-        .into())
 }

@@ -125,7 +125,7 @@ const OCI: &str = "OCI containers are not part of this version; make a SIF with 
 const LIMITS: &str = "start the container under systemd-run or another tool that sets resource limits";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
-const REGISTRY: &str = "fetch the image with another tool first and name the file";
+const LIBRARY: &str = "name the library's host in the reference: library://HOST/ENTITY/COLLECTION/NAME";
 
 // What the flags of a container are about.
 const IMAGE: &str = "Image and overlays";
@@ -133,6 +133,8 @@ const FILES: &str = "Files of the host";
 const ISOLATION: &str = "Isolation";
 const ENVIRONMENT: &str = "Environment";
 const OTHER: &str = "Other";
+/// The heading of flags about registries.
+const REGISTRY: &str = "Registries";
 
 use Completes::{Folders, Nothing, Paths, Words};
 use Kind::{Each, List, Switch, Text};
@@ -182,7 +184,7 @@ pub const ACTION: &[Flag] = &[
     flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs").under(ISOLATION),
     flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing").under(OTHER),
     flag("json", Switch, &[], "With --dry-run: print it for programs").under(OTHER),
-    accepted("disable-cache", Switch, &["DISABLE_CACHE"], "Images are used where they are, no cache is involved"),
+    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image").under(OTHER),
     accepted("tmpdir", Text, &["TMPDIR"], "Running an image needs no temporary files").takes("DIR", Folders),
     accepted("no-oci", Switch, &["NO_OCI"], "Containers are never run in OCI mode"),
     accepted("no-tmp-sandbox", Switch, &["NO_TMP_SANDBOX"], "Images are never extracted"),
@@ -224,15 +226,67 @@ pub const ACTION: &[Flag] = &[
     absent("proot", Text, &["PROOT"], FAKEROOT),
     absent("passphrase", Switch, &[], ENCRYPTION),
     absent("pem-path", Text, &[], ENCRYPTION),
-    absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),
-    absent("docker-host", Text, &[], REGISTRY),
-    absent("docker-username", Text, &[], REGISTRY),
-    absent("docker-password", Text, &[], REGISTRY),
-    absent("authfile", Text, &["AUTHFILE", "AUTH_FILE"], REGISTRY),
-    absent("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], REGISTRY).aliases(&["nohttps"]),
     absent("runscript-timeout", Text, &["RUNSCRIPT_TIMEOUT"], "runscripts are not evaluated beforehand"),
     absent("dmtcp-launch", Text, &[], "checkpoints are not part of this version"),
     absent("dmtcp-restart", Text, &[], "checkpoints are not part of this version"),
+];
+
+/// Flags of every command that may fetch an image or send one.
+pub const REGISTRY_ACCESS: &[Flag] = &[
+    flag(
+        "authfile",
+        Text,
+        &["AUTHFILE", "AUTH_FILE"],
+        "File with the credentials for registries, in Docker's form",
+    )
+    .takes("FILE", Paths)
+    .under(REGISTRY),
+    flag("docker-login", Switch, &["DOCKER_LOGIN"], "Ask for the registry's user name and password")
+        .under(REGISTRY),
+    flag("docker-username", Text, &["DOCKER_USERNAME"], "User name for the registry")
+        .takes("NAME", Nothing)
+        .under(REGISTRY),
+    flag(
+        "docker-password",
+        Text,
+        &["DOCKER_PASSWORD"],
+        "Password for the registry; in a variable fewer people can see it",
+    )
+    .takes("PASSWORD", Nothing)
+    .under(REGISTRY),
+    flag("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], "Speak plain HTTP with the registry")
+        .under(REGISTRY)
+        .aliases(&["nohttps"]),
+    absent("docker-host", Text, &[], "save the image with 'docker save' and use docker-archive:FILE"),
+];
+
+/// Flags of `pull`.
+pub const PULL: &[Flag] = &[
+    flag("force", Switch, &["FORCE"], "Replace an existing file").short('F'),
+    flag("dir", Text, &["PULLDIR", "PULLFOLDER"], "Directory to put the image in").takes("DIR", Folders),
+    flag("name", Text, &["PULL_NAME"], "The name of the file, as the first of two arguments gives it")
+        .takes("FILE", Paths),
+    flag("platform", Text, &["PLATFORM"], "Which image to take of several")
+        .takes("OS/ARCH[/VARIANT]", Nothing),
+    flag("arch", Text, &["PULL_ARCH", "ARCH"], "Which image to take of several, by its architecture only")
+        .takes("ARCH", Nothing),
+    flag("arch-variant", Text, &["PULL_ARCH_VARIANT"], "Variant of the architecture")
+        .takes("VARIANT", Nothing),
+    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Neither look into the cache nor leave anything there"),
+    accepted("allow-unsigned", Switch, &["ALLOW_UNSIGNED"], "Signatures are checked by 'verify'").short('U'),
+    accepted("allow-unauthenticated", Switch, &["ALLOW_UNAUTHENTICATED"], "As --allow-unsigned"),
+    accepted(
+        "no-cleanup",
+        Switch,
+        &["NO_CLEANUP"],
+        "What was fetched by half stays in the cache, to go on from there",
+    ),
+    accepted("no-oci", Switch, &["NO_OCI"], "A native SIF is made"),
+    accepted("tmpdir", Text, &["TMPDIR"], "What is being made is beside its place"),
+    absent("oci", Switch, &["OCI"], OCI),
+    absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
+    absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
+    absent("library", Text, &["LIBRARY"], LIBRARY),
 ];
 
 /// The flag that `shell` has beside [`ACTION`].
@@ -262,7 +316,7 @@ pub const BUILD: &[Flag] = &[
     flag("sandbox", Switch, &["SANDBOX"], "Make a directory instead of a SIF").short('s'),
     flag("force", Switch, &["FORCE"], "Replace an existing target without asking").short('F'),
     accepted("fix-perms", Switch, &["FIXPERMS"], "Matters for OCI sources only"),
-    accepted("disable-cache", Switch, &["DISABLE_CACHE"], "No cache is involved"),
+    flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image but what is built"),
     accepted("no-cleanup", Switch, &["NO_CLEANUP"], "A failed build leaves nothing"),
     accepted("notest", Switch, &["NOTEST"], "Only definition files have a test section").short('T'),
     accepted("tmpdir", Text, &["TMPDIR"], "No temporary directory is needed").takes("DIR", Folders),
@@ -274,7 +328,7 @@ pub const BUILD: &[Flag] = &[
     absent("detached", Switch, &["DETACHED"], "build on this machine").short('d'),
     absent("builder", Text, &["BUILDER"], "build on this machine"),
     absent("arch", Text, &["BUILD_ARCH"], "the image gets the architecture of this machine or of its source"),
-    absent("library", Text, &["LIBRARY"], REGISTRY),
+    absent("library", Text, &["LIBRARY"], LIBRARY),
     absent("encrypt", Switch, &[], ENCRYPTION).short('e'),
     absent("passphrase", Switch, &[], ENCRYPTION),
     absent("pem-path", Text, &[], ENCRYPTION),
@@ -290,12 +344,6 @@ pub const BUILD: &[Flag] = &[
     absent("oci", Switch, &["OCI"], OCI),
     accepted("no-oci", Switch, &["NO_OCI"], "Images are never built in OCI mode"),
     absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
-    absent("docker-login", Switch, &["DOCKER_LOGIN"], REGISTRY),
-    absent("docker-host", Text, &[], REGISTRY),
-    absent("docker-username", Text, &[], REGISTRY),
-    absent("docker-password", Text, &[], REGISTRY),
-    absent("authfile", Text, &["AUTHFILE", "AUTH_FILE"], REGISTRY),
-    absent("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], REGISTRY).aliases(&["nohttps"]),
 ];
 
 /// The flag of `sif header`, `sif list` and `sif info`.

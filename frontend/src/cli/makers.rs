@@ -1,7 +1,8 @@
 //! `overlay create` and `seal`, `image.create` and `build`: options in, one call out.
 
 use super::given::Given;
-use super::{Invocation, Stop};
+use super::{Invocation, Stop, reference, remote};
+use crate::build::Origin;
 use crate::error::{Failure, Outcome};
 use crate::message::{self, Level};
 use crate::overlay::{
@@ -62,10 +63,14 @@ pub(super) fn build(
     target: OsString,
     source: OsString,
 ) -> Result<(), Stop> {
+    let origin = reference::split(&source)?.map(|(scheme, rest)| Origin::new(scheme, rest));
+    let fetched = if origin.is_some() { Some(remote::fetch(invocation, given)?) } else { None };
+    let source = fetched.as_ref().map_or_else(|| source.into(), |fetched| fetched.path.clone());
     let options = build::Options {
         program: invocation.program.clone(),
         target: PathBuf::from(target),
         source,
+        origin,
         sandbox: given.is_on("sandbox"),
         force: given.is_on("force"),
         programs: site::programs(&site::load()?),

@@ -14,6 +14,8 @@ pub mod help;
 mod inspect;
 mod makers;
 mod privileges;
+pub mod reference;
+mod remote;
 mod sif;
 
 use crate::error::{Failure, Outcome};

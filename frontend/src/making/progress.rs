@@ -12,11 +12,21 @@ impl Progress {
     /// Shows `doing`, such as "Packing", where there is somebody to see it.
     #[must_use]
     pub fn of(doing: &'static str) -> Self {
+        Self::shown(doing, None, "{spinner} {msg}  {bytes}  {elapsed}")
+    }
+
+    /// The same for something of which it is known how many bytes there will be.
+    #[must_use]
+    pub fn towards(doing: &'static str, bytes: u64) -> Self {
+        Self::shown(doing, Some(bytes), "{spinner} {msg}  {bytes} of {total_bytes}  {elapsed}")
+    }
+
+    fn shown(doing: &'static str, bytes: Option<u64>, template: &str) -> Self {
         if !std::io::stderr().is_terminal() || message::threshold() < Level::Info as i8 {
             return Self(None);
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {bytes}  {elapsed}") {
+        let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_message(doing);

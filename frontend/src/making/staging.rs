@@ -41,6 +41,13 @@ impl Staging {
     }
 }
 
+impl Staging {
+    /// Leaves it to somebody else to remove.
+    pub fn keep(mut self) {
+        self.0.disable_cleanup(true);
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         make_removable(self.path());

@@ -1,0 +1,103 @@
+//! What is kept of fetched images: `cache/` in the user's configuration directory, or in what `*_CACHEDIR` names.
+//!
+//! `blob/blobs/sha256/` has manifests, configurations and layers as registries gave them, under their digests;
+//! `oci-tmp/` the native SIFs made of them, `oci-sif/` the OCI-SIFs, and `oras/` the SIFs that registries store whole,
+//! under the digests of the manifests. The incumbents use the same places.
+
+use crate::digest::hex;
+use frontend::cli::Invocation;
+use frontend::error::{Doing, Outcome};
+use frontend::making::Staging;
+use frontend::message::shown;
+use frontend::sif::Digest;
+use frontend::user::Caller;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+/// The cache.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    root: PathBuf,
+    /// With `--disable-cache`: removed when this value is dropped.
+    temporary: Option<Staging>,
+}
+
+impl Cache {
+    /// The user's cache, or one that exists for this command only. Nothing is made yet.
+    ///
+    /// # Errors
+    /// The user's home is not known.
+    pub(crate) fn open(invocation: &Invocation, disabled: bool) -> Outcome<Self> {
+        if disabled {
+            let staging = Staging::in_temporary_directory()?;
+            return Ok(Self { root: staging.path().to_owned(), temporary: Some(staging) });
+        }
+        Ok(Self { root: root(invocation)?, temporary: None })
+    }
+
+    /// The path of a blob, in a directory that is there.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub(crate) fn blob(&self, digest: Digest) -> Outcome<PathBuf> {
+        Ok(self.directory("blob/blobs/sha256")?.join(hex(digest)))
+    }
+
+    /// The path of what was made of, or fetched with, the manifest of a digest.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub(crate) fn image(&self, kind: &str, manifest: Digest) -> Outcome<PathBuf> {
+        Ok(self.directory(kind)?.join(hex(manifest)))
+    }
+
+    /// Sees to it that an image outlives the cache: one that is for this command only is moved to a directory of its own.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn keep(self, image: PathBuf) -> Outcome<PathBuf> {
+        if self.temporary.is_none() {
+            return Ok(image);
+        }
+        let own = Staging::in_temporary_directory()?;
+        let kept = own.path().join("image.sif");
+        std::fs::rename(&image, &kept).doing(|| format!("moving the image to {}", shown(&kept)))?;
+        own.keep();
+        Ok(kept)
+    }
+
+    fn directory(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.root.join(name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .doing(|| format!("creating cache directory {}", shown(&path)))?;
+        Ok(path)
+    }
+}
+
+fn root(invocation: &Invocation) -> Outcome<PathBuf> {
+    if let Some((_, directory)) = invocation.host.prefixed("CACHEDIR") {
+        let directory = std::path::absolute(directory).doing(|| "looking for the cache".into())?;
+        return Ok(directory.join("cache"));
+    }
+    Ok(configuration_directory(invocation)?.join("cache"))
+}
+
+/// Where this user keeps what belongs to this program: `*_CONFIGDIR`, or `~/.singularity` or `~/.apptainer`.
+///
+/// # Errors
+/// The user's home is not known.
+pub(crate) fn configuration_directory(invocation: &Invocation) -> Outcome<PathBuf> {
+    use frontend::payload::Dialect;
+    if let Some((_, directory)) = invocation.host.prefixed("CONFIGDIR") {
+        return std::path::absolute(directory).doing(|| "looking for the configuration directory".into());
+    }
+    let name = match invocation.dialect {
+        Dialect::Singularity => ".singularity",
+        Dialect::Apptainer => ".apptainer",
+    };
+    Ok(Caller::look_up()?.home.join(name))
+}

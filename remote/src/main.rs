@@ -1,0 +1,31 @@
+//! `lamina-remote`, which `lamina` becomes for whatever needs the network.
+#![forbid(unsafe_code)]
+
+mod cache;
+mod digest;
+mod documents;
+mod fetch;
+mod image;
+mod layers;
+mod native;
+mod platform;
+mod prompt;
+mod pull;
+mod registry;
+
+use frontend::cli::delegate::Handler;
+
+/// The commands, by name.
+const COMMANDS: &[Handler] = &[
+    ("build", |invocation, given, words| fetch::for_use(invocation, given, words.get(1))),
+    ("exec", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+    ("explain", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+    ("pull", pull::pull),
+    ("run", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+    ("shell", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+    ("test", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+];
+
+fn main() -> std::process::ExitCode {
+    frontend::cli::main_of(COMMANDS)
+}
