@@ -1,6 +1,6 @@
 //! The program itself, as `lamina` becomes it, together with GnuPG and OpenSSL.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -341,6 +341,32 @@ fn one_of_several_keys_is_exported_by_its_number() {
         user.ok("key export x", "0\n")
             .ends_with(&format!("{SIGNER_FINGERPRINT} correctly exported to file: x\n"))
     );
+}
+
+#[test]
+fn a_terminal_does_not_show_the_passphrase() {
+    let user = User::new();
+    newpair(&user);
+    user.file("image.sif", TINY);
+    let mut child = Command::new("script")
+        .args(["-q", "-e", "-c", concat!(env!("CARGO_BIN_EXE_lamina-keys"), " sign image.sif"), "/dev/null"])
+        .current_dir(user.folder.path())
+        .env("SINGULARITY_SYPGPDIR", user.folder.path().join("ring"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut typed, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut seen = String::new();
+    let mut byte = [0];
+    while !seen.ends_with("Enter key passphrase : ") {
+        shown.read_exact(&mut byte).unwrap();
+        seen.push(byte[0].into());
+    }
+    typed.write_all(b"secret\n").unwrap();
+    shown.read_to_string(&mut seen).unwrap();
+    assert!(child.wait().unwrap().success(), "{seen}");
+    assert!(!seen.contains("secret") && seen.contains("Signature created"), "{seen}");
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Images that another program signed: what its signatures cover, and that no change of it goes unseen.
 
+use frontend::file::Existing;
 use frontend::image::Access;
-use frontend::sif;
+use frontend::sif::{self, CreateOptions, Data, DataType, Extra, HashType, Link, NewObject};
 use keys::coverage::Coverage;
 use keys::digest::Hash;
 use keys::image::Image;
 use keys::raw_key::PublicKey;
+use keys::sign::{self, Signer};
 use keys::verify::{self, Request, Trust};
-use pgp::composed::{Deserializable, SignedPublicKey};
+use keys::{certificate, clearsign};
+use pgp::composed::{Deserializable, KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey};
+use rand::rngs::OsRng;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const OPENPGP: &[u8] = include_bytes!("../../frontend/tests/images/tiny-signed-pgp.sif");
@@ -202,6 +207,118 @@ fn a_key_that_is_not_the_signers_verifies_nothing() {
     let raw = PublicKey::from_pem(RAW_KEY).unwrap();
     let refused = verify::verify(&image, &Request::default(), Trust::Raw(&raw), |_| {}).unwrap_err();
     assert_eq!(refused.to_string(), "signature object 4 was made with OpenPGP, not with a raw key");
+}
+
+/// A key made for one test.
+fn new_key() -> SignedSecretKey {
+    let mut parameters = SecretKeyParamsBuilder::default();
+    parameters
+        .key_type(KeyType::Ed25519Legacy)
+        .can_certify(true)
+        .can_sign(true)
+        .primary_user_id("Test".into());
+    parameters.build().unwrap().generate(OsRng).unwrap()
+}
+
+/// An image of two groups, `1 | 2, 3`, and its path.
+fn two_groups(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("two.sif");
+    let object =
+        |name, group| NewObject::new(DataType::Generic, Data::Bytes(name)).named(name).in_group(Some(group));
+    let objects = [object(b"one", 1), object(b"two", 2), object(b"three", 2)];
+    let options = CreateOptions { existing: Existing::Replace, ..CreateOptions::native() };
+    sif::create(&path, &objects, &options).unwrap();
+    path
+}
+
+fn opened(path: &Path) -> Image {
+    Image(sif::open(path, Access::ReadOnly).unwrap())
+}
+
+#[test]
+fn groups_and_objects_are_signed_each_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = new_key();
+    let public = [key.to_public_key()];
+    let signer = Signer::OpenPgp(Box::new(key));
+    let trust = Trust::OpenPgp(&public);
+    let verified = |path: &Path, request: Request| {
+        verify::verify(&opened(path), &request, trust, |_| {}).map_err(|failure| failure.to_string())
+    };
+    let path = two_groups(&folder);
+    sign::sign(&path, &sign::Request { group: Some(2), object: None }, &signer).unwrap();
+    let missing = Err("signature not found for object group 1".to_owned());
+    assert_eq!(verified(&path, Request::default()), missing);
+    assert_eq!(verified(&path, Request { group: Some(2), ..Request::default() }), Ok(BTreeSet::from([2, 3])));
+    sign::sign(&path, &sign::Request { group: None, object: Some(1) }, &signer).unwrap();
+    assert_eq!(verified(&path, Request::default()), Ok(BTreeSet::from([1, 2, 3])));
+
+    let path = two_groups(&folder);
+    sign::sign(&path, &sign::Request::default(), &signer).unwrap();
+    sign::sign(&path, &sign::Request::default(), &signer).unwrap();
+    assert_eq!(opened(&path).signatures().count(), 4);
+    assert_eq!(verified(&path, Request::default()), Ok(BTreeSet::from([1, 2, 3])));
+
+    let path = two_groups(&folder);
+    sign::sign(&path, &sign::Request { group: None, object: Some(3) }, &signer).unwrap();
+    let part = Err("object 2 is not among those signed".to_owned());
+    assert_eq!(verified(&path, Request { group: Some(2), ..Request::default() }), part);
+    assert_eq!(verified(&path, Request { object: Some(3), ..Request::default() }), Ok(BTreeSet::from([3])));
+    assert_eq!(verified(&path, Request { object: Some(2), ..Request::default() }), part);
+}
+
+/// Signs data as tools of 2018 to 2020 did.
+fn sign_as_of_old(path: &Path, key: &SignedSecretKey, data: &[u8], link: Link) {
+    let digest = Hash::Sha384.of(data).to_string();
+    let text = format!("SIFHASH:\n{}", digest.split_once(':').unwrap().1);
+    let signed = clearsign::sign(&text, key).unwrap();
+    let entity = certificate::entity(&key.primary_key).unwrap();
+    let object = NewObject::new(DataType::Signature, Data::Bytes(&signed.message))
+        .with(Extra::Signature { hash: HashType::Sha384, entity })
+        .named("part-signature")
+        .linked_to(link);
+    let file = sif::open(path, Access::ReadWrite).unwrap();
+    sif::append(&file.file, &file.path, &object).unwrap();
+}
+
+#[test]
+fn old_signatures_cover_the_data_of_an_object_or_of_a_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = new_key();
+    let public = [key.to_public_key()];
+    let path = two_groups(&folder);
+    sign_as_of_old(&path, &key, b"three", Link::Object(3));
+    sign_as_of_old(&path, &key, b"twothree", Link::Group(2));
+    sign_as_of_old(&path, &key, b"another", Link::Object(1));
+    let verified = |request: Request| {
+        verify::verify(&opened(&path), &request, Trust::OpenPgp(&public), |_| {})
+            .map_err(|failure| failure.to_string())
+    };
+    let legacy = |group, object| Request { group, object, legacy: true, all: false };
+    assert_eq!(verified(legacy(None, Some(3))), Ok(BTreeSet::from([3])));
+    assert_eq!(verified(legacy(Some(2), None)), Ok(BTreeSet::from([2, 3])));
+    let broken = Err("data object integrity compromised".to_owned());
+    assert_eq!(verified(legacy(None, Some(1))), broken);
+    let all = Request { all: true, ..legacy(None, None) };
+    assert_eq!(verified(all), broken);
+    // Without being asked for they do not count.
+    let missing = Err("signature not found for object group 2".to_owned());
+    assert_eq!(verified(Request { group: Some(2), ..Request::default() }), missing);
+}
+
+#[test]
+fn a_signature_of_the_other_kind_beside_a_good_one_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.sif");
+    std::fs::write(&path, RAW).unwrap();
+    let key = new_key();
+    let public = [key.to_public_key()];
+    sign::sign(&path, &sign::Request::default(), &Signer::OpenPgp(Box::new(key))).unwrap();
+    let raw = PublicKey::from_pem(RAW_KEY).unwrap();
+    for trust in [Trust::OpenPgp(&public), Trust::Raw(&raw)] {
+        let covered = verify::verify(&opened(&path), &Request::default(), trust, |_| {}).unwrap();
+        assert_eq!(covered, BTreeSet::from([1, 2, 3]));
+    }
 }
 
 #[test]
