@@ -19,7 +19,7 @@ fn examples(help: &str) -> Vec<&str> {
 }
 
 /// What the examples of a command find: what they name and do not make themselves.
-fn prepare(world: &World, command: &str) {
+fn prepare(world: &World, registry: &Registry, command: &str) {
     world.mkdir("data");
     world.write("recipe.def", "Bootstrap: docker\nFrom: busybox\n");
     world.write("new.conf", "allow setuid = yes\n");
@@ -33,7 +33,7 @@ fn prepare(world: &World, command: &str) {
         let sample =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../frontend/tests/images/stale-overlay.oci.sif.zst");
         world.write("image.oci.sif.zst", std::fs::read(sample).expect("it is in the source"));
-        paste(world, "zstd --quiet --decompress --rm image.oci.sif.zst");
+        paste(world, registry, "zstd --quiet --decompress --rm image.oci.sif.zst");
     }
     if !command.ends_with("create") {
         std::fs::rename(world.ext3_overlay(64), world.path("changes.img")).expect("root may");
@@ -104,7 +104,7 @@ fn every_example_of_every_command_works_as_it_is_printed() {
         let help = world.lamina(["help"]).args(command.split(' ')).run().assert_ok().stdout;
         let examples = examples(&help);
         assert!(!examples.is_empty(), "{command} has no examples");
-        prepare(&world, &command);
+        prepare(&world, &registry, &command);
         if ["sign", "verify"].contains(&command.as_str()) || command.starts_with("key ") {
             prepare_keys(&world, &registry, &command);
         }
