@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::fetch::{self, Job};
 use crate::platform;
 use crate::registry::{Access, Registry};
-use frontend::build::{Origin, Tools};
+use frontend::build::Tools;
 use frontend::cli::given::Given;
 use frontend::cli::{Invocation, Stop, reference};
 use frontend::error::{Doing, Failure, Outcome};
@@ -32,6 +32,7 @@ pub(crate) fn pull(invocation: &Invocation, given: &Given, words: &[OsString]) -
             .hint("Say where it is: docker://NAME, oras://NAME, oci:FOLDER")
             .into());
     };
+    fetch::check_scheme(scheme)?;
     let interrupts = Interrupts::hold()?;
     let programs = site::programs(&site::load()?);
     let job = Job {
@@ -43,7 +44,7 @@ pub(crate) fn pull(invocation: &Invocation, given: &Given, words: &[OsString]) -
     let registry = Registry::of(scheme, rest, &job.access, &interrupts)?;
     let target = target(given, output, registry.last_name(), "sif")?;
     let existing = settle(&target, given.is_on("force"))?;
-    let sif = fetch::native_sif(&registry, &Origin::new(scheme, rest), job)?;
+    let sif = fetch::sif(scheme, rest, &registry, job)?;
     Ok(copy(&sif, &target, existing)?)
 }
 
