@@ -288,7 +288,7 @@ directives! {
             ["Capabilities that root keeps in a container: all of them, those that capability.json grants to"
              "root, or none. Users have none."];
         systemd_cgroups: bool = true, "systemd cgroups", Both, Nobody,
-            ["Whether systemd manages the control groups of containers. Containers stay in their caller's."];
+            ["Whether systemd makes the control groups of containers with limits. They are made without it."];
         image_driver: String = String::new(), "image driver", Apptainer, Nobody,
             ["The plugin that mounts images. There are no plugins."];
         sif_fuse: bool = false, "sif fuse", SingularityCe, Nobody,

@@ -26,6 +26,7 @@ pub mod inspect;
 pub mod cli;
 pub mod user;
 pub mod site;
+pub mod cgroup;
 pub mod intent;
 pub mod flow;
 pub mod monitor;

@@ -1,7 +1,7 @@
 //! Options of everyday use, each for what it does to the container.
 
 use crate::surroundings::inside;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tests::World;
 
 fn world_and_image() -> (World, PathBuf) {
@@ -227,4 +227,94 @@ fn a_site_can_want_the_drivers_files_in_every_container() {
     inside(&world, &[], &image, "true").run().assert_ok().assert_stderr_has("Could not find any rocm ");
     let without = inside(&world, &["--no-rocm"], &image, "true").run().assert_ok();
     assert_eq!(without.stderr, "");
+}
+
+/// Shows the control groups of version 2 where a host has only them, and lets the caller's be delegated.
+const GROUPS: &str = r#"
+[ ! -d /sys/fs/cgroup/unified ] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
+"#;
+/// Puts what follows into a group that belongs to the user, with one controller.
+const DELEGATED: &str = r#"
+G2=/sys/fs/cgroup/lamina-test-$$
+mkdir $G2
+chown "$U" $G2 $G2/cgroup.procs $G2/cgroup.subtree_control
+echo +hugetlb > /sys/fs/cgroup/cgroup.subtree_control
+echo $$ > $G2/cgroup.procs
+echo $G2 > "$W/group"
+"#;
+/// Of the controllers, one that also a host has that gives the others to groups of version 1.
+const LIMITS: &str = "[[hugepageLimits]]\npageSize = \"2MB\"\nlimit = 4194304\n";
+
+/// The folder of a process's control group, seen from outside the namespace with [`GROUPS`].
+fn group_of(running: &tests::Running) -> PathBuf {
+    let table = std::fs::read_to_string(format!("/proc/{}/cgroup", running.pid)).expect("it runs");
+    let own = table.lines().find_map(|line| line.strip_prefix("0::/")).expect("version 2 has number 0");
+    let top = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    let top = top.into_iter().find(|top| top.join("cgroup.procs").exists()).expect("there are such groups");
+    top.join(own)
+}
+
+#[track_caller]
+fn assert_limited(group: &Path) {
+    let limit = std::fs::read_to_string(group.join("hugetlb.2MB.max")).expect("the group has the limit");
+    assert_eq!(limit, "4194304\n");
+}
+
+#[test]
+fn a_user_in_a_delegated_control_group_can_limit_containers() {
+    let (world, image) = world_and_image();
+    let file = world.write("limits.toml", LIMITS);
+    let command = world.after(&format!("{GROUPS}{DELEGATED}"), world.installed().lamina());
+    let command = command.args(["exec", "--apply-cgroups"]).arg(&file).arg(&image);
+    let running = command.args(["sh", "-c", "echo ready; cat"]).spawn().wait_for("ready");
+    let group = group_of(&running);
+    assert_limited(&group);
+    running.finish().assert_ok();
+    std::fs::remove_dir(&group).expect("nobody is left in the group");
+    std::fs::remove_dir(group.parent().expect("it was delegated")).expect("nobody is left in it");
+}
+
+#[test]
+fn roots_control_groups_of_containers_that_ended_go_with_the_next_start() {
+    let (world, image) = world_and_image();
+    let file = world.write("limits.toml", LIMITS);
+    let start = || {
+        let command = world.after(GROUPS, world.installed().lamina()).env("U", "0").env("G", "0");
+        let command = command.args(["exec", "--apply-cgroups"]).arg(&file).arg(&image);
+        command.args(["sh", "-c", "echo ready; cat"]).spawn().wait_for("ready")
+    };
+    let first = start();
+    let old = group_of(&first);
+    assert_limited(&old);
+    first.finish().assert_ok();
+    assert!(old.exists());
+    let second = start();
+    assert!(!old.exists());
+    let new = group_of(&second);
+    second.finish().assert_ok();
+    std::fs::remove_dir(&new).expect("nobody is left in the group");
+    std::fs::remove_dir(new.parent().expect("root's groups are in one"))
+        .expect("no other test makes such groups");
+}
+
+#[test]
+fn limits_that_cannot_be_set_stop_the_start() {
+    let (world, image) = world_and_image();
+    let exec = |prepare: &str, options: &[&str]| {
+        let command = world.after(prepare, world.installed().lamina());
+        command.arg("exec").args(options).arg(&image).arg("true").run()
+    };
+    let without = "mount -t tmpfs none /sys/fs/cgroup";
+    exec(without, &["--pids-limit", "10"]).assert_fatal("limits need control groups of version 2");
+    let in_roots = "echo $$ > /sys/fs/cgroup/cgroup.procs";
+    exec(&format!("{GROUPS}{in_roots}"), &["--memory", "1g"])
+        .assert_fatal("while making the control group")
+        .assert_stderr_has("systemd-run --user --scope -p Delegate=yes");
+    exec("", &["--memory", "much"]).assert_fatal("--memory: much is no amount of memory");
+    exec("", &["--cpus", "0"]).assert_fatal("is no number of processors");
+    let file = world.write("limits.toml", "[network]\nclassID = 1\n");
+    let file = file.to_str().expect("a plain path");
+    exec("", &["--apply-cgroups", file]).assert_fatal("network");
+    exec("", &["--apply-cgroups", file, "--cpus", "1"]).assert_fatal("exclude each other");
+    exec("", &["--oom-kill-disable"]).assert_fatal("--oom-kill-disable is not supported");
 }

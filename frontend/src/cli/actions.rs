@@ -8,7 +8,7 @@ use crate::message;
 use crate::payload::{Action, Dialect};
 use crate::sys::signal;
 use crate::user::Caller;
-use crate::{launch, planning, site};
+use crate::{cgroup, launch, planning, site};
 use protocol::Writable;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -63,6 +63,9 @@ pub(super) fn act(
     }
     if planned.plan.writable == Writable::Tmpfs && !caller.is_root() {
         message::info(limit_of_memory(&site));
+    }
+    if let Some(limits) = &intent.limits {
+        cgroup::enter(limits, &caller)?;
     }
     let payload = planning::payload(&intent, &planned, signal::ignored_signals());
     match launch::start(planned, &payload, &site)? {}

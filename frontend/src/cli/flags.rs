@@ -122,7 +122,6 @@ impl Flag {
 const FAKEROOT: &str =
     "being root in a container is not part of this version; --userns starts one as yourself";
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
-const LIMITS: &str = "start the container under systemd-run or another tool that sets resource limits";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
 const LIBRARY: &str = "name the library's host in the reference: library://HOST/ENTITY/COLLECTION/NAME";
@@ -132,6 +131,7 @@ const IMAGE: &str = "Image and overlays";
 const FILES: &str = "Files of the host";
 const ISOLATION: &str = "Isolation";
 const ENVIRONMENT: &str = "Environment";
+const LIMITS: &str = "Limits, through control groups";
 const OTHER: &str = "Other";
 /// The heading of flags about registries.
 const REGISTRY: &str = "Registries";
@@ -181,6 +181,18 @@ pub const ACTION: &[Flag] = &[
     flag("drop-caps", Text, &["DROP_CAPS"], "Root: capabilities to give up").takes("NAME", Nothing).under(ISOLATION),
     flag("keep-privs", Switch, &["KEEP_PRIVS"], "Root: keep all capabilities").under(ISOLATION),
     flag("no-privs", Switch, &["NO_PRIVS"], "Root: give up all capabilities").under(ISOLATION),
+    flag("apply-cgroups", Text, &["APPLY_CGROUPS"], "Limits from a file in TOML, named as in the OCI runtime specification").takes("FILE", Paths).under(LIMITS),
+    flag("cpus", Text, &["CPUS"], "Processors to use, such as 1.5").takes("NUMBER", Nothing).under(LIMITS),
+    flag("cpu-shares", Text, &["CPU_SHARES"], "Share of processor time, 1024 being everybody's").takes("NUMBER", Nothing).under(LIMITS),
+    flag("cpuset-cpus", Text, &["CPUSET_CPUS"], "Processors to run on, such as 0-3,7").takes("LIST", Nothing).under(LIMITS),
+    flag("cpuset-mems", Text, &["CPUSET_MEMS"], "Memory nodes to use").takes("LIST", Nothing).under(LIMITS),
+    flag("memory", Text, &["MEMORY"], "Memory, such as 512m or 2g").takes("SIZE", Nothing).under(LIMITS),
+    flag("memory-reservation", Text, &["MEMORY_RESERVATION"], "Memory that is not taken away while others have some to spare").takes("SIZE", Nothing).under(LIMITS),
+    flag("memory-swap", Text, &["MEMORY_SWAP"], "Memory and swap together; -1 for no limit").takes("SIZE", Nothing).under(LIMITS),
+    flag("pids-limit", Text, &["PIDS_LIMIT"], "Processes; -1 for no limit").takes("NUMBER", Nothing).under(LIMITS),
+    flag("blkio-weight", Text, &["BLKIO_WEIGHT"], "Share of block device time, 10 to 1000").takes("NUMBER", Nothing).under(LIMITS),
+    flag("blkio-weight-device", List, &["BLKIO_WEIGHT_DEVICE"], "The same for one device").takes("DEVICE:NUMBER", Nothing).under(LIMITS),
+    absent("oom-kill-disable", Switch, &["OOM_KILL_DISABLE"], "control groups of version 2 always end what takes more memory than its limit"),
     flag("compat", Switch, &["COMPAT"], "--containall --no-init --no-umask --no-eval --writable-tmpfs").under(ISOLATION),
     flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing").under(OTHER),
     flag("json", Switch, &[], "With --dry-run: print it for programs").under(OTHER),
@@ -201,18 +213,6 @@ pub const ACTION: &[Flag] = &[
     absent("network-args", List, &["NETWORK_ARGS"], "they are for CNI plugins, and no network is set up by these"),
     absent("netns-path", Text, &["NETNS_PATH"], "start the whole command in the namespace: 'nsenter --net=PATH' or 'ip netns exec NAME' does that"),
     absent("allow-setuid", Switch, &["ALLOW_SETUID"], "every mount of a container is nosuid"),
-    absent("apply-cgroups", Text, &["APPLY_CGROUPS"], LIMITS),
-    absent("cpus", Text, &["CPUS"], LIMITS),
-    absent("cpu-shares", Text, &["CPU_SHARES"], LIMITS),
-    absent("cpuset-cpus", Text, &["CPUSET_CPUS"], LIMITS),
-    absent("cpuset-mems", Text, &["CPUSET_MEMS"], LIMITS),
-    absent("memory", Text, &["MEMORY"], LIMITS),
-    absent("memory-reservation", Text, &["MEMORY_RESERVATION"], LIMITS),
-    absent("memory-swap", Text, &["MEMORY_SWAP"], LIMITS),
-    absent("oom-kill-disable", Switch, &["OOM_KILL_DISABLE"], LIMITS),
-    absent("pids-limit", Text, &["PIDS_LIMIT"], LIMITS),
-    absent("blkio-weight", Text, &["BLKIO_WEIGHT"], LIMITS),
-    absent("blkio-weight-device", List, &["BLKIO_WEIGHT_DEVICE"], LIMITS),
     absent("nvccli", Switch, &["NVCCLI"], "--nv takes the driver's files by the site's nvliblist.conf"),
     absent("compat32", Switch, &["COMPAT32"], DEVICES),
     absent("intel-hpu", Switch, &["INTEL_HPU"], DEVICES),

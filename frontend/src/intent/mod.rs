@@ -1,6 +1,7 @@
 //! What the user wants, with every flag, variable and default settled and no image looked at yet.
 
 mod binds;
+mod limits;
 mod security;
 mod variables;
 
@@ -9,6 +10,7 @@ pub use security::{
     CapabilityRequest, SecurityRequest, capability, every_capability, names as capability_names,
 };
 
+use crate::cgroup::Limits;
 use crate::cli::given::{Environment, Given, items};
 use crate::error::{Failure, Outcome};
 use crate::message::{self, shown};
@@ -74,6 +76,8 @@ pub struct Intent {
     pub rocm: Option<bool>,
     /// `--containlibs`, absolute.
     pub libraries: Vec<PathBuf>,
+    /// `--apply-cgroups` and its like.
+    pub limits: Option<Limits>,
     /// `--security`
     pub security: SecurityRequest,
     /// `--keep-privs` and its like.
@@ -206,6 +210,7 @@ impl Intent {
             nv: wish(&given, "nv", "no-nv"),
             rocm: wish(&given, "rocm", "no-rocm"),
             libraries: given.all("containlibs").iter().map(absolute).collect::<Outcome<_>>()?,
+            limits: limits::of(&given)?,
             security: SecurityRequest::parse(given.all("security"))?,
             capabilities: CapabilityRequest::of(&given)?,
             clean: given.is_on("cleanenv"),
