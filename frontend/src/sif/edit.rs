@@ -213,13 +213,21 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Finds room from `end` on for data whose place is taken and for the table, and returns the header and the slots
-    /// that say so.
+    /// Finds room from `end` on for the table and, behind it, for data whose place is taken, and returns the header and the
+    /// slots that say so. The last new object is always there: tools that know nothing of this add to a file behind its
+    /// last object, and so not over the table.
     fn stage_behind(&mut self, end: u64) -> (Header, Vec<u8>) {
         let (mut table, mut raw) = (self.table.clone(), self.raw.clone());
         // Never where the data starts, so that the table is seen to be behind it.
-        let mut at = end.max(self.table.header.data_offset + 1).next_multiple_of(STAGE_ALIGNMENT);
-        for new in self.news.iter_mut().filter(|new| new.placed.descriptor.offset < self.old_end) {
+        let start = end.max(self.table.header.data_offset + 1).next_multiple_of(STAGE_ALIGNMENT);
+        table.header.table_offset = start;
+        table.header.table_bytes = raw.len() as u64;
+        let mut at = table.header.table_end().next_multiple_of(STAGE_ALIGNMENT);
+        let count = self.news.len();
+        for (n, new) in self.news.iter_mut().enumerate() {
+            if n + 1 < count && new.placed.descriptor.offset >= self.old_end {
+                continue;
+            }
             new.staged_at = Some(at);
             let descriptor = Descriptor { offset: at, ..new.placed.descriptor.clone() };
             let slot = descriptor.slot as usize * DESCRIPTOR_BYTES;
@@ -229,8 +237,6 @@ impl<'a> Change<'a> {
             table.descriptors.retain(|object| object.slot != descriptor.slot);
             table.descriptors.push(descriptor);
         }
-        table.header.table_offset = at;
-        table.header.table_bytes = raw.len() as u64;
         table.count(self.table.header.modified);
         (table.header, raw)
     }
@@ -240,7 +246,7 @@ impl<'a> Change<'a> {
         let (header, raw) = &self.staged;
         // What a deleted object may have left goes, so that holes read as zeroes.
         file.set_len(self.old_end)?;
-        file.set_len(header.table_end())?;
+        file.set_len(header.data_offset + header.data_bytes_claimed)?;
         for new in &self.news {
             new.data.write(file, new.staged_at.unwrap_or(new.placed.descriptor.offset))?;
         }
