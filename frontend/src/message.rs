@@ -40,10 +40,18 @@ pub fn threshold() -> i8 {
     THRESHOLD.load(Ordering::Relaxed)
 }
 
-/// Whether labels may be coloured where standard error is a terminal: nobody said no, and `NO_COLOR` is not set.
+/// Whether labels may be coloured where standard error is a terminal: nobody said no, `NO_COLOR` is not set, and the
+/// terminal is not a dumb one.
 #[must_use]
 pub fn colour_allowed() -> bool {
-    COLOUR.load(Ordering::Relaxed) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let minded = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    COLOUR.load(Ordering::Relaxed) && !minded && !dumb_terminal()
+}
+
+/// Whether the terminal, if there is one, takes no control sequences.
+#[must_use]
+pub fn dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|name| name == "dumb")
 }
 
 /// Says why the command ends: the failure and, under it, what to do next.

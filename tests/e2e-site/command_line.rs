@@ -165,6 +165,28 @@ fn labels_are_coloured_on_a_terminal_unless_somebody_minds() {
     assert!(!coloured("--nocolor", None));
     assert!(!coloured("", Some(("NO_COLOR", "1"))));
     assert!(!coloured("", Some(("SINGULARITY_NOCOLOR", "1"))));
+    assert!(!coloured("", Some(("TERM", "dumb"))));
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_only_and_not_to_who_wants_silence() {
+    let world = World::new();
+    world.busybox_sandbox();
+    let lamina = world.installed().lamina().display().to_string();
+    let build = |global: &str| format!("{lamina} {global} build --force box.sif busybox");
+    let on_terminal = |global: &str, term: &str| {
+        let words = ["--quiet", "--command", &build(global), "/dev/null"];
+        world.program("/usr/bin/script").args(words).env("TERM", term).run().assert_ok().stdout
+    };
+    let progress = |said: &str| said.contains('\x1b') && said.contains("Packing");
+    let said = on_terminal("--nocolor", "xterm");
+    assert!(progress(&said), "{said:?}");
+    for (global, term) in [("--quiet", "xterm"), ("--silent", "xterm"), ("", "dumb")] {
+        let said = on_terminal(global, term);
+        assert!(!said.contains('\x1b') && !said.contains("Packing"), "{global} {term}: {said:?}");
+    }
+    let said = world.program("/bin/sh").args(["-c", &build("")]).run().assert_ok();
+    assert!(!said.stderr.contains('\x1b') && !said.stderr.contains("Packing"), "{said}");
 }
 
 #[test]

@@ -22,7 +22,8 @@ impl Progress {
     }
 
     fn shown(doing: &'static str, bytes: Option<u64>, template: &str) -> Self {
-        if !std::io::stderr().is_terminal() || message::threshold() < Level::Info as i8 {
+        let seen = std::io::stderr().is_terminal() && !message::dumb_terminal();
+        if !seen || message::threshold() < Level::Info as i8 {
             return Self(None);
         }
         let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
