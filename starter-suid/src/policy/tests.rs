@@ -618,6 +618,29 @@ fn a_site_bind_is_named_by_its_destination_and_keeps_the_sites_source() {
 }
 
 #[test]
+fn what_a_caller_makes_by_himself_is_made_in_his_namespace_with_the_sites_binds() {
+    let conf = "allow setuid = no\nbind path = /srv/data:/data\n";
+    let site = Settings::parse(conf.as_bytes()).expect("a good file");
+    let bind = |destination| Request::new().mount(Mount::SiteBind(path(destination)));
+    let own = |request: &Request| {
+        let facts: Vec<&Facts> = request.facts.iter().collect();
+        permit_own(&site, request.plan.clone(), &facts)
+    };
+    let permit = own(&bind("/data")).expect("the caller lends himself what he has");
+    assert_eq!(permit.orders.site_binds, [b"/srv/data".to_vec()]);
+    assert!(permit.orders.in_user_namespace);
+    assert!(!Request::new().permit("").orders.in_user_namespace);
+    assert!(own(&bind("/other")).is_err());
+}
+
+#[test]
+fn a_refusal_says_whether_overlays_are_off_or_only_those_of_the_kernel() {
+    let request = Request::new().overlay(ext3());
+    assert!(request.refused("enable overlay = driver").contains("through the kernel"));
+    assert!(request.refused("enable overlay = no").contains("requires 'enable overlay = yes'"));
+}
+
+#[test]
 fn a_home_without_user_bind_control_is_the_callers_own_at_its_own_path() {
     let conf = "user bind control = no";
     let home = Request::new().bind(Mount::Home, "/home/u", "/home/u");
