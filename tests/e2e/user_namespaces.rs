@@ -350,3 +350,15 @@ fn a_writable_image_on_a_directory_does_not_show_what_its_user_may_not_read() {
     let output = world.sh(&["--overlay", &overlay], &image, "mv /secret /mine && echo moved").run();
     output.assert_ok().assert_stdout("moved");
 }
+
+#[test]
+fn a_full_overlay_image_says_so_and_keeps_what_it_has() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(8)));
+    let options = ["--overlay", overlay.as_str()];
+    let script = "echo kept >/note; dd if=/dev/zero of=/zeroes bs=64k; cat /note";
+    let output = inside(&world, &options, &image, script).run();
+    output.assert_ok().assert_stdout("kept").assert_stderr_has("No space left on device");
+    inside(&world, &options, &image, "rm /zeroes; echo more >/note").run().assert_ok();
+    inside(&world, &options, &image, "cat /note").run().assert_ok().assert_stdout("more");
+}

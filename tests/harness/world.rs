@@ -22,6 +22,7 @@ pub struct World {
     installed: Installed,
     conf: Option<Stand>,
     sessions: Arc<Mutex<Vec<Pid>>>,
+    userns: bool,
 }
 
 impl World {
@@ -33,10 +34,24 @@ impl World {
             .tempdir()
             .expect("a temporary folder can be made");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is our folder");
-        let world = Self { folder, user: User::first(), installed, conf: None, sessions: Arc::default() };
+        let world = Self {
+            folder,
+            user: User::first(),
+            installed,
+            conf: None,
+            sessions: Arc::default(),
+            userns: false,
+        };
         fs::create_dir(world.home()).expect("it is our folder");
         world.give(&world.home());
         world
+    }
+
+    /// A world for each way to start a container: in the second one, [`World::sh`] asks for a user namespace.
+    pub fn in_each_flow() -> [Self; 2] {
+        let mut second = Self::new();
+        second.userns = true;
+        [Self::new(), second]
     }
 
     /// The world's folder: root's, and open to everybody. Its path is the kernel's own name for it.
@@ -125,7 +140,8 @@ impl World {
 
     /// `lamina exec OPTIONS IMAGE sh -c SCRIPT`, run as the user.
     pub fn sh(&self, options: &[&str], image: &Path, script: &str) -> Command {
-        let command = self.lamina(["exec"]).args(options).arg(image);
+        let flow = self.userns.then_some("--userns");
+        let command = self.lamina(["exec"]).args(flow).args(options).arg(image);
         command.args(["sh", "-c", script])
     }
 

@@ -21,6 +21,21 @@ fn closed_tree(world: &World) -> std::path::PathBuf {
     tree
 }
 
+#[test]
+fn no_overlay_image_copies_what_a_directory_keeps_from_its_reader() {
+    let mut world = World::new();
+    let (sandbox, overlay) = (world.busybox_sandbox(), world.ext3_overlay(8).display().to_string());
+    let secret = sandbox.join("secret");
+    fs::write(&secret, "hidden").expect("root may");
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("root may");
+    let script = "mv /secret /mine && echo moved";
+    let plan = HandMade::bare(&world, &["--overlay", &overlay], &sandbox).running(&world, script);
+    let refused = plan.hand_over(&world).run().assert_fatal("would show its user what he may not read in it");
+    refused.assert_stderr_has("'allow image overlay on dir'");
+    world.conf("allow image overlay on dir = yes\n");
+    plan.hand_over(&world).run().assert_ok().assert_stdout("moved");
+}
+
 fn bind(plan: &mut HandMade, source: &Path, destination: &str) {
     let descriptor = plan.source(source);
     plan.plan.mounts.push(Mount::User(Bind {

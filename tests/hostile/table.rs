@@ -367,6 +367,7 @@ const PROMISES: &[Row] = &[
             "a_directory_of_the_hosts_as_root_tells_nothing_of_what_its_user_cannot_reach",
             "a_directory_of_the_hosts_that_is_bound_tells_nothing_of_what_its_user_cannot_reach",
             "an_underlay_opens_no_closed_folder",
+            "no_overlay_image_copies_what_a_directory_keeps_from_its_reader",
         ],
     ),
     (

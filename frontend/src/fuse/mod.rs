@@ -157,7 +157,8 @@ impl<'a> Servers<'a> {
         // A descriptor's name has no character that the option text gives a meaning to; fuse-overlayfs resolves it.
         let name = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
         let below: Vec<String> = lowers.iter().map(name).collect();
-        let mut options = format!("noacl,lowerdir={}", below.join(":"));
+        // With writes held back in the kernel nobody would tell a program that the image is full.
+        let mut options = format!("noacl,writeback=0,lowerdir={}", below.join(":"));
         if let [upper, work] = uppers.as_slice() {
             options.push_str(&format!(",upperdir={},workdir={}", name(upper), name(work)));
         }
