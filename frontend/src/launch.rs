@@ -1,5 +1,6 @@
 //! The last thing the frontend does: become the starter, with the plan, the payload and the sources in place.
 
+use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, Failure, Outcome};
 use crate::flow::Flow;
 use crate::flow::namespace::{self, Mapping, Outside};
@@ -9,7 +10,7 @@ use crate::making::Interrupts;
 use crate::message;
 use crate::monitor;
 use crate::payload::{self, Payload};
-use crate::planning::{Planned, Source};
+use crate::planning::{Extracted, Planned, Source};
 use crate::sys::descriptors;
 use crate::sys::fork::fork_to;
 use config::Settings;
@@ -57,48 +58,92 @@ pub fn setuid_starter() -> String {
 /// # Errors
 /// The starter is missing, the host forbids what the flow needs, a server failed, or the kernel gave no memory or
 /// descriptors.
-pub fn start(planned: Planned, payload: &Payload, site: &Settings) -> Outcome<Infallible> {
+pub fn start(
+    planned: Planned,
+    payload: &Payload,
+    site: &Settings,
+    may_extract: bool,
+    extracted: Option<Extracted>,
+) -> Outcome<Infallible> {
     message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
     let payload = sealed(&payload::encode(payload)?)?;
     let Planned { plan, sources, reason, .. } = planned;
     match reason.flow() {
         Flow::Setuid => {
             let sources = sources.into_iter().map(|Source { file, .. }| file).collect();
-            become_starter(&setuid_starter(), &plan, payload, sources)
+            let container = || become_starter(&setuid_starter(), &plan, payload, sources);
+            in_place_or_attended(container, extracted)
         }
         Flow::UserNamespace => {
             let outside = Outside::of(sources)?;
             namespace::enter(&Mapping::own(), &reason)?;
             if serving::is_needed(&plan) {
-                return with_servers(&plan, payload, site, outside);
+                return with_servers(&plan, payload, site, outside, may_extract, extracted);
             }
-            become_unprivileged_starter(&plan, payload, outside.open_all_again()?)
+            let sources = outside.open_all_again()?;
+            in_place_or_attended(|| become_unprivileged_starter(&plan, payload, sources), extracted)
         }
     }
 }
 
+/// Becomes the container, or starts it and stays where there is something to remove when it has ended.
+fn in_place_or_attended(
+    container: impl FnOnce() -> Outcome<Infallible>,
+    extracted: Option<Extracted>,
+) -> Outcome<Infallible> {
+    match extracted {
+        None => container(),
+        Some(extracted) => attend(container, || {
+            extracted.remove();
+            Ok(())
+        }),
+    }
+}
+
 /// Serves the plan's image files for as long as the container runs.
-fn with_servers(plan: &Plan, payload: OwnedFd, site: &Settings, outside: Outside) -> Outcome<Infallible> {
+fn with_servers(
+    plan: &Plan,
+    payload: OwnedFd,
+    site: &Settings,
+    outside: Outside,
+    may_extract: bool,
+    extracted: Option<Extracted>,
+) -> Outcome<Infallible> {
     let programs = crate::site::programs(site);
     let interrupts = Interrupts::hold()?;
     let mut servers = Servers::new(&programs, &interrupts);
-    let Directories { plan, sources } =
-        serving::serve(plan, site, &outside, &mut servers, Path::new(&stage()))?;
+    let fallback = may_extract.then_some(Tools { programs: &programs, interrupts: &interrupts });
+    let Directories { plan, sources, sandbox } =
+        serving::serve(plan, site, &outside, &mut servers, fallback, Path::new(&stage()))?;
     interrupts.check()?;
-    let container = fork_to(|| {
+    let container = || {
         // What the container writes after its servers have gone would be lost.
-        let tied = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into());
-        let Err(failure) = tied.and_then(|()| become_unprivileged_starter(&plan, payload, sources));
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into())?;
+        become_unprivileged_starter(&plan, payload, sources)
+    };
+    attend(container, || {
+        let finished = servers.finish();
+        drop(outside);
+        sandbox.into_iter().for_each(TemporarySandbox::remove);
+        extracted.into_iter().for_each(Extracted::remove);
+        finished
+    })
+}
+
+/// Starts a container, waits for it, tidies up, and ends as it did, or with a failure to tidy up.
+fn attend(
+    container: impl FnOnce() -> Outcome<Infallible>,
+    tidy_up: impl FnOnce() -> Outcome<()>,
+) -> Outcome<Infallible> {
+    let container = fork_to(|| {
+        let Err(failure) = container();
         message::failure(&failure);
         FAILED
     })
     .doing(|| "starting the container".into())?;
-    let fate = monitor::follow(container)?;
-    let finished = servers.finish();
-    drop(outside);
-    drop(interrupts);
-    finished?;
-    std::process::exit(monitor::end_like(fate))
+    let fate = monitor::follow(container);
+    tidy_up()?;
+    std::process::exit(monitor::end_like(fate?))
 }
 
 fn become_unprivileged_starter(plan: &Plan, payload: OwnedFd, sources: Vec<OwnedFd>) -> Outcome<Infallible> {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use frontend::build::{self, Options, TemporarySandbox};
+use frontend::build::{self, Options, TemporarySandbox, Tools};
 use frontend::confined::helper::Programs;
 use frontend::image::{self, Access, Format, SifImage};
 use frontend::making::Interrupts;
@@ -419,7 +419,7 @@ fn a_temporary_sandbox_has_the_files_of_the_image_and_is_gone_afterwards() {
     run("mksquashfs", &[tree.to_str().unwrap(), image.to_str().unwrap(), "-quiet", "-no-progress"]);
     let unpack = |path: &Path| {
         let interrupts = Interrupts::hold().unwrap();
-        TemporarySandbox::of(path, &Programs::default(), &interrupts)
+        TemporarySandbox::of(path, Tools { programs: &Programs::default(), interrupts: &interrupts })
     };
     assert!(as_somebody(|| {
         let sandbox = unpack(&image)?.unwrap();

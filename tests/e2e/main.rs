@@ -22,4 +22,5 @@ mod examples;
 mod registries;
 mod confinement;
 mod site;
+mod temporary_sandboxes;
 mod user_namespaces;

@@ -1,10 +1,9 @@
 //! The root file system of an image in a directory that is there as long as a container.
 
-use super::source::{Root, Source};
 use super::{Tools, squashfs};
-use crate::confined::helper::Programs;
 use crate::error::{Doing, Failure, Outcome};
-use crate::making::{Interrupts, Staging};
+use crate::image::{self, Access, Format, RootContent};
+use crate::making::Staging;
 use crate::message::{self, shown};
 use protocol::Window;
 use std::ffi::OsStr;
@@ -20,36 +19,38 @@ pub struct TemporarySandbox {
 }
 
 impl TemporarySandbox {
-    /// Unpacks the root of the image that a path names; `None` where it is a directory or an ext3, which are used as
-    /// they are.
+    /// Unpacks the squashfs that is the root of the image that a path names; `None` where it has another one, which
+    /// is used as it is.
     ///
     /// # Errors
     /// As [`Self::unpack`]; there is no such image.
-    pub fn of(image: &Path, programs: &Programs, interrupts: &Interrupts) -> Outcome<Option<Self>> {
-        let source = Source::open(image, None)?;
-        match source.root {
-            Root::Squashfs(packed) => {
-                Self::unpack(&source.file, packed.window, &source.path, programs, interrupts).map(Some)
-            }
-            Root::Directory | Root::Ext3(_) => Ok(None),
+    pub fn of(image: &Path, tools: Tools) -> Outcome<Option<Self>> {
+        let image = image::open(image, Access::ReadOnly)?;
+        let root = match &image.format {
+            Format::Squashfs(squashfs) => Some(*squashfs),
+            Format::Sif(sif) => sif.primary.and_then(|primary| match primary.content {
+                RootContent::Squashfs(squashfs) => Some(squashfs),
+                _ => None,
+            }),
+            Format::Sandbox | Format::Ext3(_) | Format::OciSif(_) => None,
+        };
+        let Some(root) = root else {
+            return Ok(None);
+        };
+        if matches!(&image.format, Format::Sif(sif) if !sif.overlays.is_empty()) {
+            message::warning(format!("The overlay in {} is not extracted and not used", shown(&image.path)));
         }
+        Self::unpack(&image.file, root.window, &image.path, tools).map(Some)
     }
 
     /// Unpacks the squashfs in a part of `image`, whose `path` is for messages and gives the directory its name.
     ///
     /// # Errors
     /// `unsquashfs` is missing or failed, or the command was asked to end.
-    pub fn unpack(
-        image: &File,
-        part: Window,
-        path: &Path,
-        programs: &Programs,
-        interrupts: &Interrupts,
-    ) -> Outcome<Self> {
+    pub fn unpack(image: &File, part: Window, path: &Path, tools: Tools) -> Outcome<Self> {
         message::info("Converting SIF file to temporary sandbox...");
         let staging = Staging::in_temporary_directory()?;
         let root = staging.path().join(path.file_name().unwrap_or(OsStr::new("image")));
-        let tools = Tools { programs, interrupts };
         squashfs::unpack(image, part, staging.path(), &root, &[], tools).map_err(unpacked(path))?;
         let opening = || format!("using the files of {}", shown(path));
         let mode = root.metadata().doing(opening)?.permissions().mode();

@@ -3,10 +3,10 @@
 use super::given::Given;
 use super::{Invocation, Stop};
 use super::{dry_run, explain, reference, remote};
-use crate::intent::Intent;
+use crate::intent::{Extraction, Intent};
 use crate::message;
 use crate::payload::{Action, Dialect};
-use crate::sys::signal;
+use crate::sys::signal::Inherited;
 use crate::user::Caller;
 use crate::{cgroup, launch, planning, site};
 use protocol::Writable;
@@ -24,6 +24,7 @@ pub(super) fn act(
     given: Given,
     mut words: Vec<OsString>,
 ) -> Result<(), Stop> {
+    let signals = Inherited::now();
     let image = words.remove(0);
     let fetched = match reference::split(&image)? {
         Some(_) => Some(remote::fetch(invocation, &given)?),
@@ -43,7 +44,7 @@ pub(super) fn act(
         }
     };
     let site = site::load()?;
-    let intent = Intent::settle(
+    let mut intent = Intent::settle(
         invocation.program.clone(),
         invocation.dialect,
         action,
@@ -52,6 +53,13 @@ pub(super) fn act(
         &invocation.host,
     )?;
     let caller = Caller::look_up()?;
+    let only_asked = name == EXPLAIN || intent.dry_run.is_some();
+    if only_asked && intent.extraction == Extraction::Demanded {
+        message::info(
+            "The image would be extracted to a temporary directory first; this is about the image itself",
+        );
+    }
+    let extracted = if only_asked { None } else { planning::extract(&mut intent, &site)? };
     let planned = planning::plan(&intent, &site, &caller)?;
     // What the container needs of it is open now.
     drop(fetched);
@@ -67,8 +75,8 @@ pub(super) fn act(
     if let Some(limits) = &intent.limits {
         cgroup::enter(limits, &caller)?;
     }
-    let payload = planning::payload(&intent, &planned, signal::ignored_signals());
-    match launch::start(planned, &payload, &site)? {}
+    let payload = planning::payload(&intent, &planned, signals);
+    match launch::start(planned, &payload, &site, planning::may_extract(&intent, &site), extracted)? {}
 }
 
 /// Said before, because nobody of ours is left to explain a "No space left on device" of the user's program.

@@ -4,6 +4,7 @@
 //! the whole root, with the mount points that the layers lack in a layer below all others.
 
 use super::namespace::Outside;
+use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, Failure, Outcome};
 use crate::fuse::{Overlay, Owners, Servers};
 use crate::image::{self, Access};
@@ -33,9 +34,12 @@ pub struct Directories {
     pub plan: Plan,
     /// The open directories and files, in the order of their numbers.
     pub sources: Vec<OwnedFd>,
+    /// The root, where it could not be served; to be removed after the container.
+    pub sandbox: Option<TemporarySandbox>,
 }
 
-/// Starts a server for every image file of the plan. `stage` is a directory that may be covered: mounts are made there.
+/// Starts a server for every image file of the plan; a root that cannot be served is extracted, if that may be and there
+/// are tools for it. `stage` is a directory that may be covered: mounts are made there.
 ///
 /// # Errors
 /// A server cannot be started; a source is not there any more.
@@ -44,6 +48,7 @@ pub fn serve(
     site: &Settings,
     outside: &Outside,
     servers: &mut Servers,
+    fallback: Option<Tools<'_>>,
     stage: &Path,
 ) -> Outcome<Directories> {
     let options = "mode=0755,size=1m";
@@ -52,7 +57,7 @@ pub fn serve(
     let mut stagehand =
         Stagehand { site, outside, servers, stage, made: 0, sources: Vec::new(), places: Vec::new() };
     let root_access = if plan.writable == Writable::Root { Access::ReadWrite } else { Access::ReadOnly };
-    let root = stagehand.show(&plan.root, root_access)?;
+    let (root, sandbox) = stagehand.show_root(&plan.root, root_access, fallback)?;
     let mut layers = Vec::new();
     for layer in &plan.layers {
         let at = stagehand.show(layer, Access::ReadOnly)?;
@@ -84,7 +89,7 @@ pub fn serve(
         }
     };
     directories.warnings = plan.warnings;
-    Ok(Directories { plan: directories, sources: stagehand.sources })
+    Ok(Directories { plan: directories, sources: stagehand.sources, sandbox })
 }
 
 fn number(image: &Image) -> usize {
@@ -104,6 +109,25 @@ struct Stagehand<'a, 's> {
 }
 
 impl Stagehand<'_, '_> {
+    /// The directory that shows the root, and the one to remove afterwards.
+    fn show_root(
+        &mut self,
+        root: &Image,
+        access: Access,
+        fallback: Option<Tools<'_>>,
+    ) -> Outcome<(PathBuf, Option<TemporarySandbox>)> {
+        let (failure, window, tools) = match (self.show(root, access), root.content, fallback) {
+            (Err(failure), Content::Squashfs(window), Some(tools)) => (failure, window, tools),
+            (shown, ..) => return Ok((shown?, None)),
+        };
+        tools.interrupts.check()?;
+        message::warning(format!("squashfuse mount failed, falling back to extraction: {failure}"));
+        let source = self.outside.source(number(root))?;
+        let file = File::from(source.file.try_clone().doing(|| format!("using {}", shown(&source.path)))?);
+        let sandbox = TemporarySandbox::unpack(&file, window, &source.path, tools)?;
+        Ok((sandbox.root().to_path_buf(), Some(sandbox)))
+    }
+
     /// The directory that shows an image.
     fn show(&mut self, image: &Image, access: Access) -> Outcome<PathBuf> {
         let number = number(image);

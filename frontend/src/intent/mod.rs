@@ -54,6 +54,8 @@ pub struct Intent {
     pub scratch: Vec<ContainerPath>,
     /// `--cwd`
     pub cwd: Option<Text>,
+    /// `--tmp-sandbox` and `--no-tmp-sandbox`
+    pub extraction: Extraction,
     /// `--userns`
     pub userns: bool,
     /// `--pid`
@@ -100,6 +102,17 @@ pub struct Intent {
     pub typed: Vec<(Text, Text)>,
     /// `--dry-run`
     pub dry_run: Option<DryRun>,
+}
+
+/// When the image is extracted to a temporary directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extraction {
+    /// Never.
+    Forbidden,
+    /// Where it cannot be mounted.
+    WhereNeeded,
+    /// Whether or not it can be mounted.
+    Demanded,
 }
 
 /// How a dry run prints the plan.
@@ -199,6 +212,7 @@ impl Intent {
                 .map(|path| container_path(path, "--scratch"))
                 .collect::<Outcome<_>>()?,
             cwd: given.last("cwd").map(|path| path.as_bytes().to_vec()),
+            extraction: extraction(&given)?,
             userns: given.is_on("userns"),
             pid: given.is_on("pid") && !given.is_on("no-pid"),
             ipc: given.is_on("ipc"),
@@ -264,6 +278,15 @@ fn check_combinations(given: &Given, dialect: Dialect) -> Outcome<()> {
         return Err(Failure::new("--json needs --dry-run"));
     }
     Ok(())
+}
+
+fn extraction(given: &Given) -> Outcome<Extraction> {
+    match (given.is_on("tmp-sandbox"), given.is_on("no-tmp-sandbox")) {
+        (true, true) => Err(Failure::new("--tmp-sandbox and --no-tmp-sandbox contradict each other")),
+        (true, false) => Ok(Extraction::Demanded),
+        (false, true) => Ok(Extraction::Forbidden),
+        (false, false) => Ok(Extraction::WhereNeeded),
+    }
 }
 
 /// `PATH[:ro]`. A path may hold a colon itself where what follows it is part of a name that exists.

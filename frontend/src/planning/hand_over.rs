@@ -4,7 +4,7 @@ use super::Planned;
 use crate::intent::{HomeRequest, Intent};
 use crate::message;
 use crate::payload::{Account, Payload, WorkingDirectory};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use crate::sys::signal::Inherited;
 use nix::sys::stat::{Mode, umask};
 use protocol::AccountFile;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ const PLAIN_UMASK: u32 = 0o022;
 
 /// What `init` is told.
 #[must_use]
-pub fn payload(intent: &Intent, planned: &Planned, ignored_signals: Vec<i32>) -> Payload {
+pub fn payload(intent: &Intent, planned: &Planned, signals: Inherited) -> Payload {
     let files = &planned.plan.account_files;
     let has_accounts = files.iter().any(|file| file.extends_original());
     let has_resolv_conf = files.contains(&AccountFile::ResolvConf);
@@ -32,8 +32,8 @@ pub fn payload(intent: &Intent, planned: &Planned, ignored_signals: Vec<i32>) ->
         home: planned.home.clone(),
         working_directory: working_directory(intent, planned),
         umask: if intent.no_umask { PLAIN_UMASK } else { callers_umask() },
-        blocked_signals: blocked_signals(),
-        ignored_signals,
+        blocked_signals: signals.blocked,
+        ignored_signals: signals.ignored,
         account: has_accounts.then(|| account(planned)),
         hostname: planned.plan.hostname.as_ref().map(|name| name.as_str().as_bytes().to_vec()),
         name_servers: if has_resolv_conf { intent.name_servers.clone() } else { Vec::new() },
@@ -77,12 +77,4 @@ fn callers_umask() -> u32 {
     let own = umask(Mode::empty());
     umask(own);
     own.bits()
-}
-
-fn blocked_signals() -> Vec<i32> {
-    let mut blocked = SigSet::empty();
-    if sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut blocked)).is_err() {
-        return Vec::new();
-    }
-    Signal::iterator().filter(|signal| blocked.contains(*signal)).map(|signal| signal as i32).collect()
 }

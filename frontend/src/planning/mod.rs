@@ -8,8 +8,10 @@ mod unfit;
 mod gpu;
 mod restrictions;
 mod seccomp;
+mod extraction;
 mod hand_over;
 
+pub use extraction::{Extracted, extract, is_permitted as may_extract};
 pub use hand_over::payload;
 
 use crate::error::{Failure, Outcome};

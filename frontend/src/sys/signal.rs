@@ -1,6 +1,7 @@
 //! Signal state by bare number: the payload carries numbers, among them the real-time signals nix has no names for.
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::Pid;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -39,6 +40,31 @@ pub fn set_disposition(number: i32, disposition: Disposition) -> Result<(), Errn
     // SAFETY: installs no function, so there is none that a signal could call in a bad state.
     let previous = unsafe { libc::signal(number, handler) };
     if previous == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// What the caller wants of signals, as it was when this process began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inherited {
+    /// The signals, by number, that are ignored.
+    pub ignored: Vec<i32>,
+    /// The signals, by number, that are blocked.
+    pub blocked: Vec<i32>,
+}
+
+impl Inherited {
+    /// Looks, which is to be done before anything is held back.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { ignored: ignored_signals(), blocked: blocked_signals() }
+    }
+}
+
+fn blocked_signals() -> Vec<i32> {
+    let mut blocked = SigSet::empty();
+    if sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut blocked)).is_err() {
+        return Vec::new();
+    }
+    Signal::iterator().filter(|signal| blocked.contains(*signal)).map(|signal| signal as i32).collect()
 }
 
 /// The signals, by number, that are ignored. `SIGPIPE` is not among them: Rust's runtime ignores it before anything
