@@ -132,6 +132,19 @@ fn root_keeps_the_capabilities_that_site_and_options_leave_it() {
 }
 
 #[test]
+fn root_keeps_what_the_sites_grants_have_for_it_where_the_site_wants_that() {
+    let (world, image) = world_and_image();
+    let site = r#"mkdir "$W/etc"
+        echo 'root default capabilities = file' > "$W/etc/singularity.conf"
+        echo '{"users": {"root": ["CAP_KILL"], "other": ["CAP_CHOWN"]}}' > "$W/etc/capability.json"
+        mount --bind "$W/etc" "$ETC""#;
+    let command = world.after(site, world.installed().lamina()).env("U", "0").env("G", "0");
+    let command =
+        command.arg("exec").arg(&image).args(["sed", "-n", "s/^CapEff:\\t0*//p", "/proc/self/status"]);
+    command.run().assert_ok().assert_stdout("20");
+}
+
+#[test]
 fn root_can_be_somebody_else_in_the_container() {
     let (world, image) = world_and_image();
     let who = "id -u; id -G; whoami; echo $HOME; grep ^CapBnd: /proc/self/status";
@@ -212,6 +225,9 @@ fn the_files_of_a_gpus_driver_are_shown_where_they_are_on_this_host() {
             "WARNING: Could not find any nv libraries on this host!
 ",
         );
+    exec(list, &["--nv", "--contain"], "true")
+        .assert_ok()
+        .assert_stderr_has("The minimal /dev of this container has none");
     exec(list, &["--nv", "--no-nv"], "test ! -e /usr/bin/nvidia-smi").assert_ok();
     let own = world.write("libown.so.1", "");
     let own = own.to_str().expect("a plain path");

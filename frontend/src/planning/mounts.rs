@@ -326,6 +326,12 @@ impl Chooser<'_> {
                 if self.intent.writable {
                     message::warning(format!("{} files may not be bound with --writable", platform.name()));
                 }
+                if self.mounts.iter().any(|mount| matches!(mount, Mount::Dev(Dev::Minimal { .. }))) {
+                    message::warning(format!(
+                        "The minimal /dev of this container has none of the devices that --{} is for",
+                        platform.name()
+                    ));
+                }
                 for file in gpu::files(platform, &site::programs(self.site))? {
                     if let Err(failure) = self.show_file(&file.source, &file.destination) {
                         message::warning(format!("Skipping a file of {}: {failure}", platform.name()));
