@@ -7,7 +7,6 @@ use frontend::file::{Existing, NewFile};
 use frontend::message::{self, shown};
 use frontend::payload::Dialect;
 use frontend::site;
-use frontend::user::Caller;
 use nix::fcntl::{Flock, FlockArg};
 use pgp::composed::Deserializable;
 use pgp::ser::Serialize;
@@ -42,19 +41,13 @@ impl Rings {
             let [prefix, _] = host.prefixes();
             host.get(&format!("{prefix}_{name}")).filter(|value| !value.is_empty()).map(PathBuf::from)
         };
-        let (settings, folder, own) = match invocation.dialect {
-            Dialect::Singularity => (".singularity", "sypgp", "SYPGPDIR"),
-            Dialect::Apptainer => (".apptainer", "keys", "KEYSDIR"),
+        let (folder, own) = match invocation.dialect {
+            Dialect::Singularity => ("sypgp", "SYPGPDIR"),
+            Dialect::Apptainer => ("keys", "KEYSDIR"),
         };
         let folder = match given.last("keysdir").map(PathBuf::from).or_else(|| variable(own)) {
             Some(folder) => folder,
-            None => {
-                let settings = match variable("CONFIGDIR") {
-                    Some(settings) => settings,
-                    None => Caller::look_up()?.home.join(settings),
-                };
-                settings.join(folder)
-            }
+            None => invocation.configuration_directory()?.join(folder),
         };
         Ok(Self { folder, global })
     }

@@ -10,7 +10,6 @@ use frontend::error::{Doing, Outcome};
 use frontend::making::Staging;
 use frontend::message::shown;
 use frontend::sif::Digest;
-use frontend::user::Caller;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -83,21 +82,5 @@ fn root(invocation: &Invocation) -> Outcome<PathBuf> {
         let directory = std::path::absolute(directory).doing(|| "looking for the cache".into())?;
         return Ok(directory.join("cache"));
     }
-    Ok(configuration_directory(invocation)?.join("cache"))
-}
-
-/// Where this user keeps what belongs to this program: `*_CONFIGDIR`, or `~/.singularity` or `~/.apptainer`.
-///
-/// # Errors
-/// The user's home is not known.
-pub(crate) fn configuration_directory(invocation: &Invocation) -> Outcome<PathBuf> {
-    use frontend::payload::Dialect;
-    if let Some((_, directory)) = invocation.host.prefixed("CONFIGDIR") {
-        return std::path::absolute(directory).doing(|| "looking for the configuration directory".into());
-    }
-    let name = match invocation.dialect {
-        Dialect::Singularity => ".singularity",
-        Dialect::Apptainer => ".apptainer",
-    };
-    Ok(Caller::look_up()?.home.join(name))
+    Ok(invocation.configuration_directory()?.join("cache"))
 }

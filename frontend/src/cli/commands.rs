@@ -574,7 +574,10 @@ const ABSENT: &[(&[&str], &str)] = &[
     ),
     (&["push", "tag", "search", "delete"], "move images with the registry's own tools"),
     (&["remote", "registry", "keyserver"], "log in with the registry's own tools"),
-    (&["cache"], "nothing is cached, so there is nothing to clean"),
+    (
+        &["cache"],
+        "remove the folder ~/.singularity/cache, or as apptainer ~/.apptainer/cache: what is needed is fetched again",
+    ),
     (&["key search", "key pull"], "get the public key from whom you trust and add it with 'key import'"),
     (&["key push"], "write the public key with 'key export --armor' and hand it out"),
     (&["key generate-cosign-key-pair"], "use the cosign program"),

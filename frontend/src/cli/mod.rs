@@ -18,16 +18,17 @@ pub mod reference;
 mod remote;
 mod sif;
 
-use crate::error::{Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome};
 use crate::message;
 use crate::payload::Dialect;
+use crate::user::Caller;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use delegate::Handler;
 use given::Environment;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Exit status of a command line that cannot be understood.
@@ -46,6 +47,23 @@ pub struct Invocation {
     pub host: Environment,
     /// What this program carries out itself, when it is not `lamina` but one that `lamina` became.
     handlers: &'static [Handler],
+}
+
+impl Invocation {
+    /// Where the caller keeps what belongs to this program: `*_CONFIGDIR`, or `~/.singularity` or `~/.apptainer`.
+    ///
+    /// # Errors
+    /// The caller's home is not known.
+    pub fn configuration_directory(&self) -> Outcome<PathBuf> {
+        if let Some((_, directory)) = self.host.prefixed("CONFIGDIR") {
+            return std::path::absolute(directory).doing(|| "looking for the configuration directory".into());
+        }
+        let name = match self.dialect {
+            Dialect::Singularity => ".singularity",
+            Dialect::Apptainer => ".apptainer",
+        };
+        Ok(Caller::look_up()?.home.join(name))
+    }
 }
 
 /// Why a command ends without having done what was asked.

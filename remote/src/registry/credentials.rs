@@ -3,7 +3,6 @@
 //! In this order: the command line and variables; `--authfile`; `docker-config.json` in the user's configuration
 //! directory. Files have Docker's form. Nothing here is ever shown or given to a program as an argument.
 
-use crate::cache::configuration_directory;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use frontend::cli::Invocation;
@@ -110,7 +109,7 @@ impl Access<'_> {
 pub(crate) fn credentials_file(invocation: &Invocation, given: &Given) -> Outcome<PathBuf> {
     match given.last("authfile") {
         Some(path) => Ok(PathBuf::from(path)),
-        None => Ok(configuration_directory(invocation)?.join("docker-config.json")),
+        None => Ok(invocation.configuration_directory()?.join("docker-config.json")),
     }
 }
 
