@@ -1,4 +1,5 @@
-//! What is started: each image by the product, as the user, and by the floor, as root.
+//! What is started: each image by the product, as the user, and by the floor: as root, or in a user namespace where the
+//! product is in one.
 
 use crate::start::Start;
 use std::fs;
@@ -6,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::World;
 
-const FLOOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/floor.c");
 /// MiB of the overlay image.
 const OVERLAY_MEBIBYTES: u64 = 64;
 
@@ -25,19 +25,25 @@ pub(crate) struct Case {
 /// Every case.
 pub(crate) fn all(world: &World) -> Vec<Case> {
     let home = home(world);
-    let floor = compiled_floor(world);
+    let (plain, in_namespace) = (compiled(world, "floor"), compiled(world, "floor-fuse"));
     let floor = |kind: &str, image: &Path, offset: u64, overlay: Option<&Path>| {
         let (offset, overlay) = (offset.to_string(), overlay.unwrap_or(Path::new("-")));
-        Start::new(&floor, None, &home)
+        Start::new(&plain, None, &home)
             .args([kind])
             .args([image])
             .args([offset])
             .args([overlay])
             .args([&home])
     };
+    let fuse = |image: &Path, overlay: Option<&Path>| {
+        Start::new(&in_namespace, Some(world.user()), &home)
+            .args([&plain, &world.installed().prefix().join("share/lamina")])
+            .args([image, Path::new("0"), overlay.unwrap_or(Path::new("-")), &home])
+    };
     let product = || Start::new(world.installed().lamina(), Some(world.user()), &home).args(["exec"]);
     let squashfs = world.busybox_sqfs("gzip");
     let overlay = world.ext3_overlay(OVERLAY_MEBIBYTES);
+    let overlay_of_namespaces = world.ext3_overlay(OVERLAY_MEBIBYTES);
     let sandbox = world.busybox_sandbox();
     let sif = world.busybox_sif();
     vec![
@@ -65,6 +71,18 @@ pub(crate) fn all(world: &World) -> Vec<Case> {
             floor: floor("directory", &sandbox, 0, None),
             product: product().args([&sandbox]),
         },
+        Case {
+            name: "squashfs through FUSE",
+            bar: None,
+            floor: fuse(&squashfs, None),
+            product: product().args(["--userns"]).args([&squashfs]),
+        },
+        Case {
+            name: "both through FUSE",
+            bar: None,
+            floor: fuse(&squashfs, Some(&overlay_of_namespaces)),
+            product: product().args(["--userns", "--overlay"]).args([&overlay_of_namespaces, &squashfs]),
+        },
     ]
 }
 
@@ -74,10 +92,12 @@ fn home(world: &World) -> PathBuf {
     account.expect("test users have accounts").dir
 }
 
-fn compiled_floor(world: &World) -> PathBuf {
-    let program = world.folder().join("floor");
-    let compiler = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(FLOOR).status();
-    assert!(compiler.is_ok_and(|status| status.success()), "the floor can be compiled");
+/// A program of this folder.
+fn compiled(world: &World, name: &str) -> PathBuf {
+    let program = world.folder().join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench").join(name).with_extension("c");
+    let compiler = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(source).status();
+    assert!(compiler.is_ok_and(|status| status.success()), "{name} can be compiled");
     program
 }
 

@@ -1,9 +1,11 @@
 /* The floor of a container start: the mounts that `lamina exec` makes for a plain container, and the exec, with
- * nothing asked, checked, confined or dropped. Root only. What it cannot do, it ends with: there is one exit status.
+ * nothing asked, checked, confined or dropped. Root starts it, or `floor-fuse` in a user namespace, where there are no
+ * image files. What it cannot do, it ends with: there is one exit status.
  *
- *   floor squashfs|directory IMAGE OFFSET OVERLAY|- HOME PROGRAM [ARGUMENT]...
+ *   floor squashfs|directory|root IMAGE OFFSET OVERLAY|- HOME PROGRAM [ARGUMENT]...
  *
- * OFFSET is where the squashfs starts in IMAGE, in bytes; OVERLAY is an ext3 image with `upper` and `work`. */
+ * OFFSET is where the squashfs starts in IMAGE, in bytes; OVERLAY is an ext3 image with `upper` and `work`. A root is a
+ * directory that needs no overlay. */
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
@@ -77,13 +79,33 @@ static void directories(const char *path)
     mkdir(path, 0755);
 }
 
+/* The overlay on the image, writable where there is an image for that. */
+static void stack(const char *overlay, const char *home)
+{
+    const unsigned long flags = MS_NOSUID | MS_NODEV;
+    char device[32], options[512], skeleton[4096];
+
+    /* The image has no such home: its mount point lies in a layer below. */
+    snprintf(skeleton, sizeof skeleton, "skeleton%s", home);
+    directories(skeleton);
+    strcpy(options, "lowerdir=image:skeleton,");
+    strcat(options, getuid() == 0 ? "redirect_dir=follow,metacopy=off,index=off,xino=on" : "userxattr");
+    if (strcmp(overlay, "-") != 0) {
+        must(mkdir("layer", 0755), "layer");
+        loop(overlay, 0, 1, device);
+        must(mount(device, "layer", "ext3", flags, "errors=remount-ro"), "ext3");
+        strcat(options, ",upperdir=layer/upper,workdir=layer/work");
+    }
+    must(mount("overlay", "root", "overlay", flags, options), "overlay");
+}
+
 int main(int count, char **argument)
 {
     const unsigned long flags = MS_NOSUID | MS_NODEV, closed = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     if (count < 7)
-        errx(255, "usage: floor squashfs|directory IMAGE OFFSET OVERLAY|- HOME PROGRAM [ARGUMENT]...");
+        errx(255, "usage: floor squashfs|directory|root IMAGE OFFSET OVERLAY|- HOME PROGRAM [ARGUMENT]...");
     const char *kind = argument[1], *image = argument[2], *overlay = argument[4], *home = argument[5];
-    char device[32], options[512], skeleton[4096];
+    char device[32];
 
     /* The same memory file system as the session's, over `/`: no path below goes through it but relative ones. */
     must(unshare(CLONE_NEWNS), "unshare");
@@ -99,26 +121,22 @@ int main(int count, char **argument)
     if (strcmp(kind, "squashfs") == 0) {
         loop(image, strtoull(argument[3], NULL, 10), 0, device);
         must(mount(device, "image", "squashfs", flags | MS_RDONLY, NULL), "squashfs");
-    } else {
+    } else if (strcmp(kind, "directory") == 0) {
         bind(image, "image", closed | MOUNT_ATTR_RDONLY);
     }
-    /* The image has no such home: its mount point lies in a layer below. */
-    snprintf(skeleton, sizeof skeleton, "skeleton%s", home);
-    directories(skeleton);
-    strcpy(options, "lowerdir=image:skeleton,redirect_dir=follow,metacopy=off,index=off,xino=on");
-    if (strcmp(overlay, "-") != 0) {
-        must(mkdir("layer", 0755), "layer");
-        loop(overlay, 0, 1, device);
-        must(mount(device, "layer", "ext3", flags, "errors=remount-ro"), "ext3");
-        strcat(options, ",upperdir=layer/upper,workdir=layer/work");
+    if (strcmp(kind, "root") == 0) {
+        bind(image, "root", closed);
+    } else {
+        stack(overlay, home);
     }
-    must(mount("overlay", "root", "overlay", flags, options), "overlay");
 
     show("/dev", MOUNT_ATTR_NOSUID);
     show("/etc/localtime", closed);
     show("/etc/hosts", closed);
     show("/proc", closed);
-    must(mount("sysfs", "root/sys", "sysfs", flags, NULL), "/sys");
+    /* It shows a network, which only the network's own user namespace may. */
+    if (mount("sysfs", "root/sys", "sysfs", flags, NULL) < 0)
+        show("/sys", closed);
     show(home, closed);
     show("/tmp", closed);
     show("/var/tmp", closed);
