@@ -43,9 +43,26 @@ impl Blob {
         Ok(Self { file, window: Window { offset: 0, size } })
     }
 
+    /// A few bytes, in a file without a name.
+    ///
+    /// # Errors
+    /// There is no room in memory.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Outcome<Self> {
+        let storing = || "storing a document".to_owned();
+        let memory = nix::sys::memfd::memfd_create(c"document", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
+        let file = File::from(memory.doing(storing)?);
+        file.write_all_at(bytes, 0).doing(storing)?;
+        Self::whole(file)
+    }
+
     /// Reads it from its beginning.
     pub(crate) fn reader(&self) -> impl Read + '_ {
-        Reader { blob: self, at: 0 }
+        self.reader_at(0)
+    }
+
+    /// Reads it from a place in it.
+    pub(crate) fn reader_at(&self, at: u64) -> impl Read + '_ {
+        Reader { blob: self, at }
     }
 
     /// All of it, if it is no longer than a document may be.

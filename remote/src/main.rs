@@ -11,6 +11,7 @@ mod native;
 mod platform;
 mod prompt;
 mod pull;
+mod push;
 mod registry;
 
 use frontend::cli::delegate::Handler;
@@ -21,6 +22,7 @@ const COMMANDS: &[Handler] = &[
     ("exec", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("explain", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("pull", pull::pull),
+    ("push", push::push),
     ("run", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("shell", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("test", |invocation, given, words| fetch::for_use(invocation, given, words.first())),

@@ -74,7 +74,9 @@ fn paste(world: &World, registry: &Registry, line: &str) {
         None => line.to_owned(),
     };
     // Images that the examples only name are in a registry of the test's own.
-    let line = line.replace("docker://", &format!("docker://{}/", registry.address()));
+    let line = ["docker", "oras"].iter().fold(line, |line, scheme| {
+        line.replace(&format!("{scheme}://"), &format!("{scheme}://{}/", registry.address()))
+    });
     let path = world.installed().prefix().join("bin");
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path.display());
     let output = world

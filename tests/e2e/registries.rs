@@ -147,3 +147,45 @@ fn what_is_not_there_or_cannot_be_reached_is_said() {
     assert!(encrypted.stderr.contains("--no-https"), "{}", encrypted.stderr);
     assert!(!world.path("thing.sif").exists());
 }
+
+#[test]
+fn a_sif_comes_back_from_a_registry_as_it_went() {
+    let world = World::new();
+    let registry = Registry::start();
+    let sif = world.busybox_sif();
+    let name = registry.image("team/box:v1").replace("docker://", "oras://");
+    let pushed = over_http(&world, &["push", "-U", "busybox.sif", &name]).run().assert_ok();
+    pushed.assert_stderr_has("WARNING: Skipping container verification");
+    over_http(&world, &["pull", &name]).run().assert_ok();
+    assert!(fs::read(sif).unwrap() == fs::read(world.path("box_v1.sif")).unwrap());
+    over_http(&world, &["exec", &name, "echo", "ran"]).run().assert_ok().assert_stdout("ran");
+    let wrong =
+        over_http(&world, &["pull", "--force", &registry.image("team/box:v1")]).run().assert_status(255);
+    assert!(wrong.stderr.contains("oras://"), "{}", wrong.stderr);
+}
+
+#[test]
+fn an_oci_sif_goes_to_a_registry_with_the_digest_of_its_overlay_up_to_date() {
+    let world = World::new();
+    let registry = Registry::start();
+    let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/../frontend/tests/images/stale-overlay.oci.sif.zst");
+    let image = world.path("image.oci.sif");
+    let unpacked = std::process::Command::new("zstd").args(["-q", "-d", packed, "-o"]).arg(&image).status();
+    assert!(unpacked.unwrap().success());
+    world.give(&image);
+    let name = registry.image("team/box:v1");
+    let refused = over_http(&world, &["push", "--layer-format", "tar", "image.oci.sif", &name]).run();
+    refused.assert_fatal(
+        "cannot push overlay with layer format \"tar\", use 'overlay seal' before pushing this image",
+    );
+    let pushed = over_http(&world, &["push", "image.oci.sif", &name]).run().assert_ok();
+    pushed.assert_stderr_has("INFO:    Synchronizing overlay digest to OCI image.");
+    let raw = registry.manifest("team/box:v1");
+    let types: Vec<_> =
+        raw["layers"].as_array().unwrap().iter().map(|layer| layer["mediaType"].clone()).collect();
+    assert_eq!(types.last().unwrap(), "application/vnd.sylabs.image.layer.v1.ext3");
+    for layer in raw["layers"].as_array().unwrap() {
+        let stored = registry.blob(layer["digest"].as_str().unwrap());
+        assert_eq!(fs::metadata(stored).unwrap().len(), layer["size"].as_u64().unwrap());
+    }
+}

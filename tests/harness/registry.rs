@@ -87,6 +87,12 @@ impl Registry {
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 
+    /// The manifest of an image in it, as a program of other people gets it.
+    pub fn manifest(&self, name: &str) -> serde_json::Value {
+        let text = skopeo(&["inspect", "--raw", "--tls-verify=false", &self.image(name)]);
+        serde_json::from_str(&text).expect("a manifest is JSON")
+    }
+
     /// Copies an image into it, with a program of other people.
     pub fn hold(&self, layout: &Layout, name: &str) {
         let from = format!("oci:{}", layout.reference());

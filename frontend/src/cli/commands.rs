@@ -179,6 +179,17 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: over_network,
     },
     Entry {
+        name: "push",
+        synopsis: "[options...] <image> <reference>",
+        about: "Send an image to a registry",
+        flags: &[flags::PUSH, flags::REGISTRY_ACCESS],
+        positionals: (2, 2),
+        interspersed: true,
+        notes: "",
+        examples: "  push image.sif oras://registry.example.org/team/image:v1",
+        run: over_network,
+    },
+    Entry {
         name: "sif header",
         synopsis: "[--json] <sif>",
         about: "Show the global header of a SIF",
@@ -572,7 +583,7 @@ const ABSENT: &[(&[&str], &str)] = &[
         &["instance", "instance.start", "instance.stop", "instance.list"],
         "start the program with 'exec' under systemd-run or another tool that keeps it running",
     ),
-    (&["push", "tag", "search", "delete"], "move images with the registry's own tools"),
+    (&["tag", "search", "delete"], "move images with the registry's own tools"),
     (&["remote", "registry", "keyserver"], "log in with the registry's own tools"),
     (
         &["cache"],

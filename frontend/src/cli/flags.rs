@@ -259,6 +259,22 @@ pub const REGISTRY_ACCESS: &[Flag] = &[
     absent("docker-host", Text, &[], "save the image with 'docker save' and use docker-archive:FILE"),
 ];
 
+/// Flags of `push`.
+pub const PUSH: &[Flag] = &[
+    flag(
+        "allow-unsigned",
+        Switch,
+        &["ALLOW_UNSIGNED"],
+        "Say that signatures are not looked at, which they are not",
+    )
+    .short('U'),
+    flag("layer-format", Text, &["LAYER_FORMAT"], "squashfs: the layers of an OCI-SIF as they are")
+        .takes("FORMAT", Words(&["squashfs"])),
+    absent("library", Text, &["LIBRARY"], LIBRARY),
+    absent("description", Text, &[], "libraries have descriptions, registries have not").short('D'),
+    absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
+];
+
 /// Flags of `pull`.
 pub const PULL: &[Flag] = &[
     flag("force", Switch, &["FORCE"], "Replace an existing file").short('F'),

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod download;
+mod upload;
 
 pub(crate) use credentials::Access;
 
