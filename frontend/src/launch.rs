@@ -15,9 +15,10 @@ use crate::sys::descriptors;
 use crate::sys::fork::fork_to;
 use config::Settings;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
-use protocol::{PAYLOAD_FD, PLAN_FD, Plan, SOURCE_FD_FIRST, frame};
+use protocol::{PAYLOAD_FD, PLAN_FD, Plan, Request, SOURCE_FD_FIRST, frame};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
@@ -71,7 +72,7 @@ pub fn start(
     match reason.flow() {
         Flow::Setuid => {
             let sources = sources.into_iter().map(|Source { file, .. }| file).collect();
-            let container = || become_starter(&setuid_starter(), &plan, payload, sources);
+            let container = || become_starter(&setuid_starter(), &plan.into(), payload, sources);
             in_place_or_attended(container, extracted)
         }
         Flow::UserNamespace => {
@@ -81,7 +82,7 @@ pub fn start(
                 return with_servers(&plan, payload, site, outside, may_extract, extracted);
             }
             let sources = outside.open_all_again()?;
-            in_place_or_attended(|| become_unprivileged_starter(&plan, payload, sources), extracted)
+            in_place_or_attended(|| become_unprivileged_starter(&plan.into(), payload, sources), extracted)
         }
     }
 }
@@ -119,7 +120,7 @@ fn with_servers(
     let container = || {
         // What the container writes after its servers have gone would be lost.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into())?;
-        become_unprivileged_starter(&plan, payload, sources)
+        become_unprivileged_starter(&plan.into(), payload, sources)
     };
     attend(container, || {
         let finished = servers.finish();
@@ -146,18 +147,38 @@ fn attend(
     std::process::exit(monitor::end_like(fate?))
 }
 
-fn become_unprivileged_starter(plan: &Plan, payload: OwnedFd, sources: Vec<OwnedFd>) -> Outcome<Infallible> {
+/// Becomes the starter, for a process in the instance whose process 1 this descriptor holds. Returns only when that did
+/// not work.
+///
+/// # Errors
+/// As [`start`]; the instance has ended.
+pub fn join(process: OwnedFd, flow: Flow, payload: &Payload) -> Outcome<Infallible> {
+    let payload = sealed(&payload::encode(payload)?)?;
+    match flow {
+        Flow::Setuid => become_starter(&setuid_starter(), &Request::Join, payload, vec![process]),
+        Flow::UserNamespace => {
+            setns(&process, CloneFlags::CLONE_NEWUSER).doing(|| "joining the instance".into())?;
+            become_unprivileged_starter(&Request::Join, payload, vec![process])
+        }
+    }
+}
+
+fn become_unprivileged_starter(
+    request: &Request,
+    payload: OwnedFd,
+    sources: Vec<OwnedFd>,
+) -> Outcome<Infallible> {
     namespace::keep_capabilities()?;
-    become_starter(&own_program("starter"), plan, payload, sources)
+    become_starter(&own_program("starter"), request, payload, sources)
 }
 
 fn become_starter(
     starter: &str,
-    plan: &Plan,
+    request: &Request,
     payload: OwnedFd,
     sources: Vec<OwnedFd>,
 ) -> Outcome<Infallible> {
-    place(plan_pipe(plan)?, payload, sources)?;
+    place(request_pipe(request)?, payload, sources)?;
     let path = CString::new(starter).unwrap_or_default();
     let name = CString::new(starter.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
     nix::unistd::execve(&path, &[&name], &[] as &[&std::ffi::CStr])
@@ -167,9 +188,9 @@ fn become_starter(
         })
 }
 
-/// A pipe that holds the whole plan already, so nobody has to stay to write it.
-fn plan_pipe(plan: &Plan) -> Outcome<OwnedFd> {
-    let bytes = frame::encode(plan).map_err(|error| Failure::new(error.to_string()))?;
+/// A pipe that holds the whole request already, so nobody has to stay to write it.
+fn request_pipe(request: &Request) -> Outcome<OwnedFd> {
+    let bytes = frame::encode(request).map_err(|error| Failure::new(error.to_string()))?;
     let (reader, writer) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).doing(|| "making a pipe".into())?;
     File::from(writer).write_all(&bytes).doing(|| "writing the plan".into())?;

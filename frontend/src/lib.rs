@@ -32,6 +32,8 @@ pub mod flow;
 pub mod monitor;
 pub mod planning;
 pub mod payload;
+pub mod instance;
 pub mod launch;
+pub mod process;
 pub mod init;
 pub mod admin;

@@ -64,6 +64,8 @@ pub struct Payload {
     /// With a PID namespace: stay as process 1, reap, and forward signals. False with `--no-init`, where the
     /// program itself is process 1.
     pub shim: bool,
+    /// Process 1 of an instance: tell whoever waits on standard input that it is there, and stay after the program.
+    pub instance: bool,
     /// The threshold of messages, as [`crate::message::configure`] takes it.
     pub message_level: i8,
     /// Whether messages may be coloured.
@@ -134,6 +136,8 @@ pub enum Action {
     Shell(Option<Text>, Vec<Text>),
     /// `test`: the image's test script with these arguments.
     Test(Vec<Text>),
+    /// `instance start`: the image's start script with these arguments, if it has one.
+    Start(Vec<Text>),
 }
 
 /// One `--env-file`.

@@ -201,6 +201,7 @@ fn payload() -> Payload {
         app: None,
         restrictions: Restrictions::default(),
         shim: false,
+        instance: false,
         message_level: 1,
         colour: true,
     }

@@ -7,7 +7,6 @@ mod common;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use protocol::frame;
 use std::path::PathBuf;
 
 const SEEDS: usize = 40;
@@ -20,7 +19,7 @@ fn main() {
             0 => common::plain(),
             _ => common::plans().new_tree(&mut runner).expect("a plan can be drawn").current(),
         };
-        let bytes = frame::encode(&plan).expect("a well-formed plan");
+        let bytes = common::encode(&plan).expect("a well-formed plan");
         std::fs::write(folder.join(number.to_string()), bytes).expect("the folder can be written");
     }
 }

@@ -1,10 +1,10 @@
-//! The one run of bytes that carries a plan.
+//! The one run of bytes that carries a request.
 //!
 //! Layout: 8 bytes [`MAGIC`], the version and the body's length as little-endian `u32`, the body. The body is
 //! bincode with fixed-width little-endian integers, so that a value has exactly one encoding; enum variants are
 //! `u32`, lengths `u64`. A whole frame fits a pipe's buffer, so no writer has to stay alive.
 
-use crate::plan::{Plan, ShapeError};
+use crate::plan::{Request, ShapeError};
 use std::fmt;
 
 /// First bytes of every frame.
@@ -25,7 +25,7 @@ const CODEC: bincode::config::Configuration<
     bincode::config::Limit<BODY_BYTES_MAX>,
 > = bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<BODY_BYTES_MAX>();
 
-/// Why bytes are not a frame, or a plan does not fit one.
+/// Why bytes are not a frame, or a request does not fit one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameError {
     /// Fewer bytes than the header and the length it names.
@@ -38,19 +38,19 @@ pub enum FrameError {
     Version(u32),
     /// Longer than [`FRAME_BYTES_MAX`].
     TooLong,
-    /// The body is not the encoding of a plan.
+    /// The body is not the encoding of a request.
     Body,
     /// A plan out of shape.
     Shape(ShapeError),
 }
 
-/// Encodes a plan into a whole frame.
+/// Encodes a request into a whole frame.
 ///
 /// # Errors
 /// The plan is out of shape or too long for a frame.
-pub fn encode(plan: &Plan) -> Result<Vec<u8>, FrameError> {
-    plan.check_shape().map_err(FrameError::Shape)?;
-    let body = bincode::serde::encode_to_vec(plan, CODEC).map_err(|_| FrameError::Body)?;
+pub fn encode(request: &Request) -> Result<Vec<u8>, FrameError> {
+    check_shape(request)?;
+    let body = bincode::serde::encode_to_vec(request, CODEC).map_err(|_| FrameError::Body)?;
     let length = u32::try_from(body.len()).map_err(|_| FrameError::TooLong)?;
     if body.len() > BODY_BYTES_MAX {
         return Err(FrameError::TooLong);
@@ -67,7 +67,7 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>, FrameError> {
 ///
 /// # Errors
 /// The first thing that is not as it must be; no byte past it was looked at.
-pub fn decode(frame: &[u8]) -> Result<Plan, FrameError> {
+pub fn decode(frame: &[u8]) -> Result<Request, FrameError> {
     if frame.len() > FRAME_BYTES_MAX {
         return Err(FrameError::TooLong);
     }
@@ -86,13 +86,20 @@ pub fn decode(frame: &[u8]) -> Result<Plan, FrameError> {
         Ok(length) if length < body.len() => return Err(FrameError::TrailingBytes),
         _ => return Err(FrameError::Truncated),
     }
-    let (plan, used) =
-        bincode::serde::decode_from_slice::<Plan, _>(body, CODEC).map_err(|_| FrameError::Body)?;
+    let (request, used) =
+        bincode::serde::decode_from_slice::<Request, _>(body, CODEC).map_err(|_| FrameError::Body)?;
     if used != body.len() {
         return Err(FrameError::TrailingBytes);
     }
-    plan.check_shape().map_err(FrameError::Shape)?;
-    Ok(plan)
+    check_shape(&request)?;
+    Ok(request)
+}
+
+fn check_shape(request: &Request) -> Result<(), FrameError> {
+    match request {
+        Request::Start(plan) => plan.check_shape().map_err(FrameError::Shape),
+        Request::Join => Ok(()),
+    }
 }
 
 impl fmt::Display for FrameError {

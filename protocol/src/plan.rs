@@ -12,6 +12,9 @@ pub const PLAN_FD: i32 = 3;
 pub const PAYLOAD_FD: i32 = 4;
 /// The first source descriptor; [`Descriptor`] `n` is this number plus `n`.
 pub const SOURCE_FD_FIRST: i32 = 5;
+/// The descriptor on which process 1 of an instance keeps the record that its container may be joined, and for as long as
+/// it lives. The starter writes it and reads it again when somebody joins; to `init` it means nothing.
+pub const INSTANCE_FD: i32 = 9;
 /// The descriptors on which `init` finds the image's own account files, in the order of [`AccountFile`]:
 /// present only when the plan asked for the file and the image has one.
 pub const ACCOUNT_FD_FIRST: i32 = 5;
@@ -22,6 +25,22 @@ pub const LAYERS_MAX: usize = 64;
 pub const MOUNTS_MAX: usize = 256;
 /// Longest host name in bytes: `HOST_NAME_MAX` of Linux.
 pub const HOSTNAME_BYTES_MAX: usize = 64;
+
+/// What is asked of the starter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// A new container.
+    Start(Box<Plan>),
+    /// A process in a running instance of the caller's. The one source is a pidfd of the instance's process 1.
+    /// Nothing more is said: what the container is, its record knows.
+    Join,
+}
+
+impl From<Plan> for Request {
+    fn from(plan: Plan) -> Self {
+        Self::Start(Box::new(plan))
+    }
+}
 
 /// Everything that is asked of the starter for one container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +59,8 @@ pub struct Plan {
     pub hostname: Option<Hostname>,
     /// Account files that `init` writes for the container; see [`AccountFile`].
     pub account_files: Vec<AccountFile>,
+    /// Whether more processes of the caller may join the container later; it must have a PID namespace.
+    pub instance: bool,
     /// Whether warnings of the starter are wanted on standard error.
     pub warnings: bool,
 }
@@ -270,7 +291,7 @@ pub enum ShapeError {
     /// An image window is empty or its end is not a file offset.
     Window,
     /// Two things that exclude each other: a writable root under layers, a writable squashfs, a host name
-    /// without a UTS namespace.
+    /// without a UTS namespace, an instance without a PID namespace.
     Contradiction,
 }
 
@@ -327,7 +348,9 @@ impl Plan {
             .mounts
             .iter()
             .any(|mount| matches!(mount, Mount::Data { image, writable: true, .. } if squashfs(image)));
-        if contradiction || written_squashfs || (self.hostname.is_some() && !self.namespaces.uts) {
+        let nameless = self.hostname.is_some() && !self.namespaces.uts;
+        let unended = self.instance && !self.namespaces.pid;
+        if contradiction || written_squashfs || nameless || unended {
             return Err(ShapeError::Contradiction);
         }
         Ok(())

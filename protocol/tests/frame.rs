@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{frame_around, path, plain, plans, unchecked_frame};
+use common::{decode, encode, frame_around, path, plain, plans, unchecked_frame};
 use proptest::prelude::*;
 use protocol::frame::{self, BODY_BYTES_MAX, FRAME_BYTES_MAX, FrameError, HEADER_BYTES};
 use protocol::*;
@@ -12,47 +12,47 @@ proptest! {
 
     #[test]
     fn what_is_encoded_is_what_is_decoded(plan in plans()) {
-        let bytes = frame::encode(&plan).expect("a well-formed plan");
-        prop_assert_eq!(frame::decode(&bytes), Ok(plan));
+        let bytes = encode(&plan).expect("a well-formed plan");
+        prop_assert_eq!(decode(&bytes), Ok(plan));
     }
 
     #[test]
     fn a_frame_cut_anywhere_is_refused(plan in plans()) {
-        let bytes = frame::encode(&plan).expect("a well-formed plan");
+        let bytes = encode(&plan).expect("a well-formed plan");
         for length in 0..bytes.len() {
-            prop_assert_eq!(frame::decode(&bytes[..length]), Err(FrameError::Truncated), "{} bytes", length);
+            prop_assert_eq!(decode(&bytes[..length]), Err(FrameError::Truncated), "{} bytes", length);
         }
     }
 
     #[test]
     fn a_body_cut_anywhere_is_refused_though_its_header_agrees(plan in plans(), cut: prop::sample::Index) {
-        let bytes = frame::encode(&plan).expect("a well-formed plan");
+        let bytes = encode(&plan).expect("a well-formed plan");
         let body = &bytes[HEADER_BYTES..];
-        prop_assert_eq!(frame::decode(&frame_around(&body[..cut.index(body.len())])), Err(FrameError::Body));
+        prop_assert_eq!(decode(&frame_around(&body[..cut.index(body.len())])), Err(FrameError::Body));
     }
 
     #[test]
     fn bytes_after_a_frame_are_refused_announced_or_not(plan in plans(), more in prop::collection::vec(any::<u8>(), 1..20)) {
-        let bytes = frame::encode(&plan).expect("a well-formed plan");
+        let bytes = encode(&plan).expect("a well-formed plan");
         let unannounced = [&bytes[..], &more].concat();
-        prop_assert_eq!(frame::decode(&unannounced), Err(FrameError::TrailingBytes));
+        prop_assert_eq!(decode(&unannounced), Err(FrameError::TrailingBytes));
         let announced = frame_around(&[&bytes[HEADER_BYTES..], &more].concat());
-        prop_assert_eq!(frame::decode(&announced), Err(FrameError::TrailingBytes));
+        prop_assert_eq!(decode(&announced), Err(FrameError::TrailingBytes));
     }
 
     #[test]
     fn every_other_version_is_refused_by_name(plan in plans(), version: u32) {
         prop_assume!(version != frame::VERSION);
-        let mut bytes = frame::encode(&plan).expect("a well-formed plan");
+        let mut bytes = encode(&plan).expect("a well-formed plan");
         bytes[8..12].copy_from_slice(&version.to_le_bytes());
-        prop_assert_eq!(frame::decode(&bytes), Err(FrameError::Version(version)));
+        prop_assert_eq!(decode(&bytes), Err(FrameError::Version(version)));
     }
 
     #[test]
     fn any_bytes_are_refused_or_are_the_only_encoding_of_their_plan(bytes: Vec<u8>) {
         for frame in [bytes.clone(), frame_around(&bytes)] {
-            if let Ok(plan) = frame::decode(&frame) {
-                prop_assert_eq!(frame::encode(&plan), Ok(frame));
+            if let Ok(plan) = decode(&frame) {
+                prop_assert_eq!(encode(&plan), Ok(frame));
             }
         }
     }
@@ -63,24 +63,27 @@ proptest! {
         at: prop::sample::Index,
         byte: u8,
     ) {
-        let mut bytes = frame::encode(&plan).expect("a well-formed plan");
+        let mut bytes = encode(&plan).expect("a well-formed plan");
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        if let Ok(plan) = frame::decode(&bytes) {
-            prop_assert_eq!(frame::encode(&plan), Ok(bytes));
+        if let Ok(plan) = decode(&bytes) {
+            prop_assert_eq!(encode(&plan), Ok(bytes));
         }
     }
 }
 
+/// Bytes of the word for what is asked.
+const WORD_BYTES: usize = 4;
+
 /// A liar's frame and an honest one come to the same verdict.
 fn refused(plan: &Plan, reason: ShapeError) {
-    assert_eq!(frame::encode(plan), Err(FrameError::Shape(reason)));
-    assert_eq!(frame::decode(&unchecked_frame(plan)), Err(FrameError::Shape(reason)));
+    assert_eq!(encode(plan), Err(FrameError::Shape(reason)));
+    assert_eq!(decode(&unchecked_frame(plan)), Err(FrameError::Shape(reason)));
 }
 
 fn accepted(plan: &Plan) {
-    let bytes = frame::encode(plan).expect("within its maxima");
-    assert_eq!(frame::decode(&bytes).as_ref(), Ok(plan));
+    let bytes = encode(plan).expect("within its maxima");
+    assert_eq!(decode(&bytes).as_ref(), Ok(plan));
 }
 
 fn directory(number: usize) -> Image {
@@ -102,9 +105,9 @@ fn user_bind(number: usize) -> Mount {
 
 #[test]
 fn what_does_not_begin_with_the_magic_is_no_frame() {
-    let mut bytes = frame::encode(&plain()).unwrap();
+    let mut bytes = encode(&plain()).unwrap();
     bytes[0] ^= 1;
-    assert_eq!(frame::decode(&bytes), Err(FrameError::Magic));
+    assert_eq!(decode(&bytes), Err(FrameError::Magic));
 }
 
 #[test]
@@ -133,32 +136,32 @@ fn a_frame_is_bounded_when_it_is_made_and_when_it_is_read() {
     let long = path(&format!("/{}", "x".repeat(255)));
     let mounts = (0..MOUNTS_MAX).map(|_| Mount::SiteBind(long.clone())).collect();
     let plan = Plan { mounts, ..plain() };
-    assert_eq!(frame::encode(&plan), Err(FrameError::TooLong));
-    assert_eq!(frame::decode(&unchecked_frame(&plan)), Err(FrameError::TooLong));
-    assert_eq!(frame::decode(&vec![0; FRAME_BYTES_MAX + 1]), Err(FrameError::TooLong));
-    assert_eq!(frame::decode(&frame_around(&vec![0xff; BODY_BYTES_MAX])), Err(FrameError::Body));
+    assert_eq!(encode(&plan), Err(FrameError::TooLong));
+    assert_eq!(decode(&unchecked_frame(&plan)), Err(FrameError::TooLong));
+    assert_eq!(decode(&vec![0; FRAME_BYTES_MAX + 1]), Err(FrameError::TooLong));
+    assert_eq!(decode(&frame_around(&vec![0xff; BODY_BYTES_MAX])), Err(FrameError::Body));
 }
 
 #[test]
 fn a_list_that_claims_more_than_a_frame_can_hold_is_refused_before_room_is_made_for_it() {
-    let bytes = frame::encode(&plain()).unwrap();
-    // The root is a descriptor (2), its content's word (4) and its window (16); the number of layers follows.
-    let count_of_layers = HEADER_BYTES + 2 + 4 + 16;
+    let bytes = encode(&plain()).unwrap();
+    // After the request's word, the root is a descriptor (2), its content's word (4) and its window (16); the number of layers follows.
+    let count_of_layers = HEADER_BYTES + WORD_BYTES + 2 + 4 + 16;
     for count in [u64::MAX, 1 << 40, 1 << 20, 1] {
         let mut lie = bytes.clone();
         lie[count_of_layers..count_of_layers + 8].copy_from_slice(&count.to_le_bytes());
-        assert_eq!(frame::decode(&lie), Err(FrameError::Body), "{count}");
+        assert_eq!(decode(&lie), Err(FrameError::Body), "{count}");
     }
 }
 
 #[test]
 fn a_word_that_is_not_in_the_plan_is_refused() {
-    let bytes = frame::encode(&plain()).unwrap();
-    let word_of_content = HEADER_BYTES + 2;
+    let bytes = encode(&plain()).unwrap();
+    let word_of_content = HEADER_BYTES + WORD_BYTES + 2;
     for word in [3_u32, 4, 255, u32::MAX] {
         let mut unknown = bytes.clone();
         unknown[word_of_content..word_of_content + 4].copy_from_slice(&word.to_le_bytes());
-        assert_eq!(frame::decode(&unknown), Err(FrameError::Body), "{word}");
+        assert_eq!(decode(&unknown), Err(FrameError::Body), "{word}");
     }
 }
 
@@ -198,6 +201,7 @@ fn what_excludes_each_other_is_refused() {
         ("a writable root under layers", layers_under_root),
         ("a writable squashfs overlay", Plan { writable: Writable::Overlay(squashfs(1)), ..plain() }),
         ("a written squashfs data image", Plan { mounts: vec![written], ..plain() }),
+        ("an instance that nobody could end", Plan { instance: true, ..plain() }),
         ("a host name of the host", Plan { hostname: Hostname::new("h".into()).ok(), ..plain() }),
     ];
     for (what, plan) in contradictions {
@@ -208,7 +212,7 @@ fn what_excludes_each_other_is_refused() {
 
 /// A frame whose `from` was overwritten with as many bytes.
 fn overwritten(plan: &Plan, from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut bytes = frame::encode(plan).unwrap();
+    let mut bytes = encode(plan).unwrap();
     let at = bytes.windows(from.len()).position(|window| window == from).expect("it is in there");
     bytes[at..at + from.len()].copy_from_slice(to);
     bytes
@@ -217,9 +221,9 @@ fn overwritten(plan: &Plan, from: &[u8], to: &[u8]) -> Vec<u8> {
 #[test]
 fn a_decoded_path_keeps_the_rules_of_a_path() {
     let plan = Plan { mounts: vec![Mount::SiteBind(path("/aaa/bb"))], ..plain() };
-    assert!(frame::decode(&overwritten(&plan, b"/aaa/bb", b"/aaa/cc")).is_ok());
+    assert!(decode(&overwritten(&plan, b"/aaa/bb", b"/aaa/cc")).is_ok());
     for bad in [b"/aaa/..", b"/../bbb", b"//aa/bb", b"/aaa/b\0", b"/aaabb/", b"aaaa/bb", b"/aa/./b"] {
-        assert_eq!(frame::decode(&overwritten(&plan, b"/aaa/bb", bad)), Err(FrameError::Body), "{bad:?}");
+        assert_eq!(decode(&overwritten(&plan, b"/aaa/bb", bad)), Err(FrameError::Body), "{bad:?}");
     }
 }
 
@@ -228,7 +232,7 @@ fn a_decoded_host_name_keeps_the_rules_of_a_host_name() {
     let hostname = Hostname::new("node-1".into()).ok();
     let plan = Plan { hostname, namespaces: Namespaces { uts: true, ..Namespaces::default() }, ..plain() };
     for bad in [b"-ode-1", b".ode-1", b"node 1", b"node/1", b"node\n1", b"node\xff1"] {
-        assert_eq!(frame::decode(&overwritten(&plan, b"node-1", bad)), Err(FrameError::Body), "{bad:?}");
+        assert_eq!(decode(&overwritten(&plan, b"node-1", bad)), Err(FrameError::Body), "{bad:?}");
     }
 }
 
@@ -251,4 +255,15 @@ fn every_reason_to_refuse_has_words_of_its_own() {
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), count);
+}
+
+#[test]
+fn a_request_to_join_says_nothing_else() {
+    let bytes = protocol::frame::encode(&Request::Join).unwrap();
+    assert_eq!(bytes.len(), HEADER_BYTES + WORD_BYTES);
+    assert_eq!(protocol::frame::decode(&bytes), Ok(Request::Join));
+    assert_eq!(
+        decode(&frame_around(&[&bytes[HEADER_BYTES..], &[0]].concat())),
+        Err(FrameError::TrailingBytes)
+    );
 }

@@ -9,7 +9,7 @@ use nix::fcntl::AtFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, execveat};
-use protocol::{ACCOUNT_FD_FIRST, AccountFile, PAYLOAD_FD};
+use protocol::{ACCOUNT_FD_FIRST, AccountFile, INSTANCE_FD, PAYLOAD_FD};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::PidfdFlags;
 use std::convert::Infallible;
@@ -78,16 +78,22 @@ impl Monitor {
     }
 }
 
-/// Starts `init` in the container, with the payload and the image's account files.
+/// Starts `init` in the container, with the payload, the image's account files, and an instance's record.
 pub fn enter_container(
     _proof: Unprivileged,
     init: &Init,
     account_files: Vec<(AccountFile, OwnedFd)>,
+    record: Option<OwnedFd>,
 ) -> Result<Infallible, Refusal> {
     let payload = keep(&sys::adopt(PAYLOAD_FD)?)?;
     sys::place(&payload, PAYLOAD_FD)?;
+    // What has one of the fixed numbers must be out of their way before anything is placed.
+    let record = record.map(|record| keep(&record)).transpose()?;
     for (file, fd) in &account_files {
         sys::place(fd, ACCOUNT_FD_FIRST + *file as i32)?;
+    }
+    if let Some(record) = &record {
+        sys::place(record, INSTANCE_FD)?;
     }
     exec(init, &[INIT_NAME])
 }

@@ -17,6 +17,7 @@ mod policy;
 mod namespaces;
 mod loopback;
 mod mounter;
+mod instance;
 mod drop_root;
 mod hand_over;
 mod refusal;
@@ -31,7 +32,9 @@ use audit_log::Decision;
 use caller::Caller;
 use evidence::Evidence;
 use hand_over::Monitor;
+use instance::{HostProc, Instance};
 use policy::Permit;
+use protocol::Request;
 use refusal::Refusal;
 use source::PrivilegeSource;
 use std::convert::Infallible;
@@ -50,22 +53,38 @@ pub fn run<Source: PrivilegeSource>() {
     refusal.leave(&caller)
 }
 
+/// What was asked for and may be.
+enum Permitted {
+    /// A container.
+    Start(Box<Permit>, Evidence),
+    /// A process in an instance.
+    Join(Instance),
+}
+
 /// The whole run. Each value can only be made by the phase before it.
 fn start<Source: PrivilegeSource>(caller: &Caller) -> Result<Infallible, Refusal> {
     sanitize::clean_process()?;
-    let (permit, evidence) = match decide::<Source>(caller) {
-        Ok((permit, evidence)) => {
+    match decide::<Source>(caller) {
+        Ok(Permitted::Start(permit, evidence)) => {
             Source::record(caller, &Decision::Accepted(&permit.description));
-            (permit, evidence)
+            make_container(caller, &permit, evidence)
+        }
+        Ok(Permitted::Join(instance)) => {
+            Source::record(caller, &Decision::Accepted("join=instance"));
+            join(caller, &instance)
         }
         Err(refusal) => {
             Source::record(caller, &Decision::Refused(&refusal.to_string()));
-            return Err(refusal);
+            Err(refusal)
         }
-    };
+    }
+}
+
+/// From a permit to the user's program in a container of its own.
+fn make_container(caller: &Caller, permit: &Permit, evidence: Evidence) -> Result<Infallible, Refusal> {
     let init = hand_over::open_init()?;
-    let materials = namespaces::prepare(&permit, evidence)?;
-    namespaces::enter(&permit)?;
+    let materials = namespaces::prepare(permit, evidence)?;
+    namespaces::enter(permit)?;
     let mut monitor = None;
     if permit.plan.namespaces.pid {
         monitor = Some(Monitor::this()?);
@@ -77,22 +96,46 @@ fn start<Source: PrivilegeSource>(caller: &Caller) -> Result<Infallible, Refusal
         }
     }
     sanitize::lift_deadline();
-    let (built, mounter) = mounter::build(caller, &permit, materials)?;
+    let proc = permit.plan.instance.then(HostProc::open).transpose()?;
+    let (built, mounter) = mounter::build(caller, permit, materials)?;
+    let record = proc.map(|proc| proc.identity(caller)?.record()).transpose()?;
     let proof = drop_root::give_up(caller)?;
     mounter.end()?;
     if let Some(monitor) = monitor {
         monitor.tie(&proof)?;
     }
-    hand_over::warn(&proof, &permit, &built.warnings);
-    hand_over::enter_container(proof, &init, built.account_files)
+    hand_over::warn(&proof, permit, &built.warnings);
+    hand_over::enter_container(proof, &init, built.account_files, record)
+}
+
+/// Into an instance: its namespaces instead of new ones, and then the same way out of all privilege.
+fn join(caller: &Caller, instance: &Instance) -> Result<Infallible, Refusal> {
+    let init = hand_over::open_init()?;
+    instance.enter(caller)?;
+    let monitor = Monitor::this()?;
+    sanitize::lift_deadline();
+    if let Forked::Parent(joined) = sys::fork()? {
+        return hand_over::monitor(drop_root::give_up(caller)?, &init, joined);
+    }
+    let proof = drop_root::give_up(caller)?;
+    monitor.tie(&proof)?;
+    hand_over::enter_container(proof, &init, Vec::new(), None)
 }
 
 /// What is asked, by whom, of what, and whether it may be.
-fn decide<Source: PrivilegeSource>(caller: &Caller) -> Result<(Permit, Evidence), Refusal> {
+fn decide<Source: PrivilegeSource>(caller: &Caller) -> Result<Permitted, Refusal> {
     Source::require_namespace()?;
-    let plan = request::receive()?;
+    let request = request::receive()?;
     let site = Source::site()?;
-    let evidence = Evidence::gather(&plan)?;
-    let permit = Source::permit(caller, &site, plan, &evidence.facts())?;
-    Ok((permit, evidence))
+    match request {
+        Request::Start(plan) => {
+            let evidence = Evidence::gather(&plan)?;
+            let permit = Source::permit(caller, &site, *plan, &evidence.facts())?;
+            Ok(Permitted::Start(Box::new(permit), evidence))
+        }
+        Request::Join => {
+            Source::permit_join(caller, &site)?;
+            Ok(Permitted::Join(Instance::claimed(caller, Source::author(caller))?))
+        }
+    }
 }

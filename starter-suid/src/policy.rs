@@ -190,6 +190,14 @@ fn session_bytes(site: &Settings) -> u64 {
     (u64::from(site.sessiondir_max_size.value) << 20).max(SESSION_BYTES_MIN)
 }
 
+/// Whether root lends anything at all, and be it the way into a container that is there already.
+pub fn lends(caller: &Caller, site: &Settings) -> Result<(), Refusal> {
+    if caller.is_root() {
+        return Ok(());
+    }
+    require(&site.allow_setuid, "allow setuid", "suid workflow disabled by administrator")
+}
+
 struct Court<'a> {
     caller: &'a Caller,
     site: &'a Settings,
@@ -199,9 +207,7 @@ struct Court<'a> {
 
 impl Court<'_> {
     fn workflow(&self, plan: &Plan) -> Result<(), Refusal> {
-        if !self.caller.is_root() {
-            require(&self.site.allow_setuid, "allow setuid", "suid workflow disabled by administrator")?;
-        }
+        lends(self.caller, self.site)?;
         let namespaces = plan.namespaces;
         if namespaces.pid {
             require(&self.site.allow_pid_ns, "allow pid ns", "a PID namespace is not allowed")?;

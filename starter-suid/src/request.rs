@@ -3,12 +3,12 @@
 use crate::refusal::{Refusal, Step};
 use crate::sys;
 use protocol::frame::{self, FRAME_BYTES_MAX};
-use protocol::{PLAN_FD, Plan};
+use protocol::{PLAN_FD, Request};
 use rustix::fs::{FileType, OFlags};
 
 /// Reads and decodes the frame. The frontend wrote it whole before it started this program, so a single read that
 /// does not wait gets all there will ever be.
-pub fn receive() -> Result<Plan, Refusal> {
+pub fn receive() -> Result<Request, Refusal> {
     let pipe = sys::adopt(PLAN_FD)?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&pipe).step("looking at the plan")?.st_mode);
     if kind != FileType::Fifo {

@@ -8,7 +8,7 @@ use crate::refusal::{Refusal, Step};
 use crate::source::PrivilegeSource;
 use crate::{sanitize, site_config};
 use config::Settings;
-use nix::unistd::{getresgid, getresuid};
+use nix::unistd::{Uid, getresgid, getresuid};
 use protocol::Plan;
 
 /// The privilege of a program that is installed setuid root.
@@ -49,6 +49,14 @@ impl PrivilegeSource for Setuid {
     fn permit(caller: &Caller, site: &Self::Site, plan: Plan, facts: &[&Facts]) -> Result<Permit, Refusal> {
         let (site, limits) = site;
         policy::judge(caller, site, limits, plan, facts)
+    }
+
+    fn permit_join(caller: &Caller, site: &Self::Site) -> Result<(), Refusal> {
+        policy::lends(caller, &site.0)
+    }
+
+    fn author(_: &Caller) -> Uid {
+        Uid::from_raw(0)
     }
 
     fn record(caller: &Caller, decision: &Decision) {

@@ -6,6 +6,7 @@ use crate::caller::Caller;
 use crate::evidence::Facts;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
+use nix::unistd::Uid;
 use protocol::Plan;
 
 /// What differs between the programs.
@@ -24,6 +25,12 @@ pub trait PrivilegeSource {
 
     /// Whether the plan may be carried out, and how.
     fn permit(caller: &Caller, site: &Self::Site, plan: Plan, facts: &[&Facts]) -> Result<Permit, Refusal>;
+
+    /// Refuses to lend to whoever joins an instance of his, where the site lends nothing any more.
+    fn permit_join(caller: &Caller, site: &Self::Site) -> Result<(), Refusal>;
+
+    /// Who writes the records of instances: whoever the program is before it gives anything up.
+    fn author(caller: &Caller) -> Uid;
 
     /// Notes what was decided, where somebody else than the caller has lent something.
     fn record(caller: &Caller, decision: &Decision);

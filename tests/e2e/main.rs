@@ -24,3 +24,4 @@ mod confinement;
 mod site;
 mod temporary_sandboxes;
 mod user_namespaces;
+mod instances;

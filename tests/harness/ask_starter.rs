@@ -11,6 +11,7 @@
 //! | `m:PATH` | a copy in a memory file |
 //! | `f:PATH` | a pipe that was filled with the file |
 //! | `s:` | a socket |
+//! | `i:PID` | a descriptor of a process |
 //! | `-:` | not at all: the number stays free |
 //!
 //! Settings, made last: `plan=SOURCE` instead of the pipe, `limit=NAME:NUMBER`, `close=NUMBER`, `leak=COUNT:SOURCE`,
@@ -26,6 +27,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{Mode, umask};
 use protocol::{PLAN_FD, SOURCE_FD_FIRST};
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::Write;
@@ -82,6 +84,11 @@ fn source(argument: &[u8]) -> Option<OwnedFd> {
             return Some(memory.into());
         }
         b'f' => return filled_pipe(&content()),
+        b'i' => {
+            let number = i32::try_from(number(path)).expect("a process id");
+            let process = rustix::process::Pid::from_raw(number).expect("a process id");
+            return Some(pidfd_open(process, PidfdFlags::empty()).expect("the process is there"));
+        }
         b's' => {
             let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty());
             return Some(pair.expect("there are sockets").0);

@@ -104,11 +104,15 @@ impl HandMade {
         world.program(program).args(arguments)
     }
 
+    /// The plan as a frame.
+    pub fn encoded(&self) -> Vec<u8> {
+        frame::encode(&self.plan.clone().into()).expect("it is a plan")
+    }
+
     /// The program that hands this plan to the starter, and its arguments.
     pub fn prepare(&self, world: &World) -> (PathBuf, Vec<OsString>) {
         let frame = world.folder().join("frame");
-        let encoded = || frame::encode(&self.plan).expect("it is a plan");
-        fs::write(&frame, self.frame.clone().unwrap_or_else(encoded)).expect("it is our folder");
+        fs::write(&frame, self.frame.clone().unwrap_or_else(|| self.encoded())).expect("it is our folder");
         let payload = self.payload.as_deref().unwrap_or(Path::new("/dev/null"));
         let mut arguments = self.settings.clone();
         let starter = self.starter.clone().unwrap_or_else(|| world.installed().starter_suid());

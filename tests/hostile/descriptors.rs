@@ -133,10 +133,13 @@ fn a_descriptor_that_is_not_there_is_missed() {
     refused(&world, &plan.open_as(1, "-:"), "looking for an inherited descriptor");
 }
 
+/// Where the root's descriptor is in a frame: after the header and the word for what is asked.
+const ROOT_AT: usize = protocol::frame::HEADER_BYTES + 4;
+
 /// The plan's frame with another number for the root's descriptor, as a frontend that lies would write it.
-fn frame_with_root_number(plan: &protocol::Plan, number: u16) -> Vec<u8> {
-    let mut frame = protocol::frame::encode(plan).expect("it is a plan");
-    let at = protocol::frame::HEADER_BYTES;
+fn frame_with_root_number(plan: &HandMade, number: u16) -> Vec<u8> {
+    let mut frame = plan.encoded();
+    let at = ROOT_AT;
     assert_eq!(frame[at..at + 2], [0, 0], "the layout is another");
     frame[at..at + 2].copy_from_slice(&number.to_le_bytes());
     frame
@@ -153,13 +156,13 @@ fn a_payload_that_is_not_there_is_not_replaced_by_something_of_the_starters() {
 fn descriptor_numbers_are_each_used_once_and_without_gaps() {
     let (world, image, mut plan) = world_and_plan();
     for number in [1, 2, 250, 32767, 32768, 65535] {
-        plan.frame = Some(frame_with_root_number(&plan.plan, number));
+        plan.frame = Some(frame_with_root_number(&plan, number));
         refused(&world, &plan, "the plan miscounts its descriptors");
     }
     let descriptor = plan.source(&image);
     plan.plan.layers.push(Image { descriptor, content: plan.plan.root.content });
     for number in [1, 2, 65535] {
-        plan.frame = Some(frame_with_root_number(&plan.plan, number));
+        plan.frame = Some(frame_with_root_number(&plan, number));
         refused(&world, &plan, "the plan miscounts its descriptors");
     }
 }
@@ -168,12 +171,13 @@ fn descriptor_numbers_are_each_used_once_and_without_gaps() {
 fn windows_are_arithmetic_that_holds() {
     let (world, _, plan) = world_and_plan();
     let Content::Squashfs(window) = plan.plan.root.content else { panic!("a squashfs is one") };
-    let at = protocol::frame::HEADER_BYTES + 6;
+    // A descriptor's number and the word for its content.
+    let at = ROOT_AT + 6;
     for (offset, size) in
         [(u64::MAX, 1), (1, u64::MAX), (1 << 63, 1 << 63), (0, 0), (i64::MAX.cast_unsigned(), 1)]
     {
         let mut lying = plan.clone();
-        let mut frame = protocol::frame::encode(&plan.plan).expect("it is a plan");
+        let mut frame = plan.encoded();
         assert_eq!(frame[at + 8..at + 16], window.size.to_le_bytes());
         frame[at..at + 8].copy_from_slice(&offset.to_le_bytes());
         frame[at + 8..at + 16].copy_from_slice(&size.to_le_bytes());

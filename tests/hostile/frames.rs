@@ -25,7 +25,7 @@ fn refused(world: &World, plan: &HandMade, text: &str) {
 #[test]
 fn only_one_whole_frame_is_a_plan() {
     let (world, mut plan) = world_and_plan();
-    let whole = protocol::frame::encode(&plan.plan).expect("it is a plan");
+    let whole = plan.encoded();
     let with = |at: usize, byte: u8| {
         let mut changed = whole.clone();
         changed[at] = byte;
@@ -60,7 +60,7 @@ fn only_one_whole_frame_is_a_plan() {
 fn a_frame_cut_anywhere_or_with_any_bit_turned_never_ends_in_a_crash() {
     let (world, mut plan) = world_and_plan();
     plan.payload = None;
-    let whole = protocol::frame::encode(&plan.plan).expect("it is a plan");
+    let whole = plan.encoded();
     for at in 0..whole.len() {
         let mut turned = whole.clone();
         turned[at] ^= 1 << (at % 8);
@@ -74,7 +74,7 @@ fn a_frame_cut_anywhere_or_with_any_bit_turned_never_ends_in_a_crash() {
 #[test]
 fn counts_that_no_memory_could_hold_are_refused_before_any_is_taken() {
     let (world, mut plan) = world_and_plan();
-    let whole = protocol::frame::encode(&plan.plan).expect("it is a plan");
+    let whole = plan.encoded();
     // Root: a number of 2 bytes, a variant of 4 and a window of 16; then the count of layers.
     let count = HEADER_BYTES + 22;
     assert_eq!(whole[count..count + 8], [0; 8], "the layout is another");
@@ -89,7 +89,7 @@ fn counts_that_no_memory_could_hold_are_refused_before_any_is_taken() {
 #[test]
 fn only_a_pipe_brings_a_plan() {
     let (world, plan) = world_and_plan();
-    let frame = world.write("frame", protocol::frame::encode(&plan.plan).expect("it is a plan"));
+    let frame = world.write("frame", plan.encoded());
     let frame = frame.display();
     for (opened, text) in [
         (format!("r:{frame}"), "the plan must come through a pipe"),

@@ -5,6 +5,7 @@ mod after_state;
 mod descriptors;
 mod faults;
 mod frames;
+mod instances;
 mod interference;
 mod kernel_calls;
 mod mounts;

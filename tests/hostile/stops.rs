@@ -194,7 +194,7 @@ fn a_starter_takes_little_memory_for_the_largest_plan() {
         let destination = place(format!("/{number}/{}", "x".repeat(200)));
         plan.plan.mounts.push(Mount::Scratch { destination, purpose: protocol::Scratch::Work });
     }
-    let frame = protocol::frame::encode(&plan.plan).expect("it is a plan");
+    let frame = plan.encoded();
     assert!(
         frame.len() > protocol::frame::FRAME_BYTES_MAX * 3 / 4,
         "{} bytes are no large plan",

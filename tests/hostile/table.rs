@@ -50,6 +50,27 @@ const PUBLISHED: &[Row] = &[
         ],
     ),
     (
+        "CVE-2019-11328",
+        &[
+            "a_record_that_was_handed_on_or_copied_opens_nothing",
+            "only_a_running_instance_of_the_callers_own_is_joined",
+        ],
+    ),
+    (
+        "CVE-2022-31214",
+        &[
+            "a_record_that_was_handed_on_or_copied_opens_nothing",
+            "only_a_running_instance_of_the_callers_own_is_joined",
+        ],
+    ),
+    (
+        "CVE-2018-6556",
+        &[
+            "a_record_that_was_handed_on_or_copied_opens_nothing",
+            "only_a_running_instance_of_the_callers_own_is_joined",
+        ],
+    ),
+    (
         "CVE-2022-1184",
         &["a_kernel_driver_reads_what_both_spellings_allow", "an_ext3_is_an_ext3_with_a_journal_inside"],
     ),

@@ -2,7 +2,8 @@
 
 use super::given::Given;
 use super::{Invocation, Stop};
-use super::{dry_run, explain, reference, remote};
+use super::{dry_run, explain, instance, reference, remote};
+use crate::error::Outcome;
 use crate::intent::{Extraction, Intent};
 use crate::message;
 use crate::payload::{Action, Dialect};
@@ -26,11 +27,6 @@ pub(super) fn act(
 ) -> Result<(), Stop> {
     let signals = Inherited::now();
     let image = words.remove(0);
-    let fetched = match reference::split(&image)? {
-        Some(_) => Some(remote::fetch(invocation, &given)?),
-        None => None,
-    };
-    let image = fetched.as_ref().map_or_else(|| PathBuf::from(image), |fetched| fetched.path.clone());
     let words: Vec<Vec<u8>> = words.into_iter().map(OsString::into_vec).collect();
     let action = match name {
         "exec" | EXPLAIN => Action::Exec(words),
@@ -43,16 +39,16 @@ pub(super) fn act(
             Action::Shell(given.last("shell").map(|shell| shell.to_owned().into_vec()), Vec::new())
         }
     };
-    let site = site::load()?;
-    let mut intent = Intent::settle(
-        invocation.program.clone(),
-        invocation.dialect,
-        action,
-        image,
-        given,
-        &invocation.host,
-    )?;
-    let caller = Caller::look_up()?;
+    if let Some(name) = instance::name_in(&image).filter(|_| name != EXPLAIN) {
+        return instance::join(invocation, name, action, given, signals);
+    }
+    let fetched = match reference::split(&image)? {
+        Some(_) => Some(remote::fetch(invocation, &given)?),
+        None => None,
+    };
+    let image = fetched.as_ref().map_or_else(|| PathBuf::from(image), |fetched| fetched.path.clone());
+    let mut intent = settle(invocation, action, image, given)?;
+    let (site, caller) = (site::load()?, Caller::look_up()?);
     let only_asked = name == EXPLAIN || intent.dry_run.is_some();
     if only_asked && intent.extraction == Extraction::Demanded {
         message::info(
@@ -75,8 +71,19 @@ pub(super) fn act(
     if let Some(limits) = &intent.limits {
         cgroup::enter(limits, &caller)?;
     }
-    let payload = planning::payload(&intent, &planned, signals);
+    let payload = planning::payload(&intent, planned.container(), signals);
     match launch::start(planned, &payload, &site, planning::may_extract(&intent, &site), extracted)? {}
+}
+
+/// What is wanted of this image.
+pub(super) fn settle(
+    invocation: &Invocation,
+    action: Action,
+    image: PathBuf,
+    given: Given,
+) -> Outcome<Intent> {
+    let program = invocation.program.clone();
+    Intent::settle(program, invocation.dialect, action, image, given, &invocation.host)
 }
 
 /// Said before, because nobody of ours is left to explain a "No space left on device" of the user's program.

@@ -4,12 +4,12 @@ use super::arguments::end_options_at_first_positional;
 use super::flags::{self, Flag};
 use super::given::Given;
 use super::{
-    Invocation, Stop, actions, admin, answer, delegate, explain, help, inspect, makers, privileges, remote,
-    sif, usage, usage_error,
+    Invocation, Stop, actions, admin, answer, delegate, explain, help, inspect, instance, makers, privileges,
+    remote, sif, usage, usage_error,
 };
 use crate::error::Failure;
 use crate::overlay;
-use crate::payload::Dialect;
+use crate::payload::{Action, Dialect};
 use crate::{launch, site};
 use clap::{Arg, Command};
 use std::ffi::OsString;
@@ -557,6 +557,56 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: |invocation, _, _, words| build_settings(invocation, words.first()),
     },
     Entry {
+        name: "instance start",
+        synopsis: "[options...] <image> <name> [args...]",
+        about: "Start an instance: the image's start script, in the background",
+        flags: &[flags::ACTION],
+        positionals: (2, usize::MAX),
+        interspersed: false,
+        notes: "",
+        examples: "\
+            instance start image.sif web\n\
+            # a program in it, and its end\n\
+            exec instance://web true\n\
+            instance stop web",
+        run: |invocation, _, given, words| instance::start(invocation, given, words, Action::Start),
+    },
+    Entry {
+        name: "instance run",
+        synopsis: "[options...] <image> <name> [args...]",
+        about: "Start an instance with the image's own program",
+        flags: &[flags::ACTION],
+        positionals: (2, usize::MAX),
+        interspersed: false,
+        notes: "",
+        examples: "  instance run image.sif job\n  instance stop job",
+        run: |invocation, _, given, words| instance::start(invocation, given, words, Action::Run),
+    },
+    Entry {
+        name: "instance list",
+        synopsis: "[options...] [pattern]",
+        about: "List the running instances",
+        flags: &[flags::INSTANCE_LIST],
+        positionals: (0, 1),
+        interspersed: true,
+        notes: "A pattern with * and ? in it chooses instances by their names.\n\n",
+        examples: "  instance list\n  instance list --json 'web*'",
+        run: |invocation, _, given, words| instance::list(invocation, &given, &words),
+    },
+    Entry {
+        name: "instance stop",
+        synopsis: "[options...] [pattern]",
+        about: "End instances",
+        flags: &[flags::INSTANCE_STOP],
+        positionals: (0, 1),
+        interspersed: true,
+        notes: "Every process in the instance gets the signal. When none is left, or after the time for it, the instance\nis gone.\n\n",
+        examples: "\
+            instance start image.sif web\n\
+            instance stop --timeout 5 'web*'",
+        run: |invocation, _, given, words| instance::stop(invocation, &given, &words),
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",
@@ -579,10 +629,6 @@ a warning then names the objects that nothing was said about.
 
 /// Commands of the incumbents that this program does not have, and what to do instead.
 const ABSENT: &[(&[&str], &str)] = &[
-    (
-        &["instance", "instance.start", "instance.stop", "instance.list"],
-        "start the program with 'exec' under systemd-run or another tool that keeps it running",
-    ),
     (&["tag", "search", "delete"], "move images with the registry's own tools"),
     (&["remote", "registry", "keyserver"], "log in with the registry's own tools"),
     (

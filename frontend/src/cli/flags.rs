@@ -447,6 +447,30 @@ pub const SIF_DEL: &[Flag] =
 /// The flag of `doctor`.
 pub const DOCTOR: &[Flag] = &[flag("json", Switch, &[], "Print JSON")];
 
+/// Flags of `instance list`.
+pub const INSTANCE_LIST: &[Flag] = &[
+    flag("json", Switch, &["JSON"], "Print JSON").short('j'),
+    flag("logs", Switch, &["LOGS"], "Print where the logs are").short('l'),
+    OF_USER,
+];
+
+/// Flags of `instance stop`.
+pub const INSTANCE_STOP: &[Flag] = &[
+    flag("all", Switch, &["ALL"], "End all of them").short('a'),
+    flag("force", Switch, &["FORCE"], "Kill them: no process is asked").short('F'),
+    flag("signal", Text, &["SIGNAL"], "Ask with this signal instead of SIGINT")
+        .short('s')
+        .takes("NAME", Completes::Nothing),
+    flag("timeout", Text, &[], "Seconds until they are killed (10)")
+        .short('t')
+        .takes("SECONDS", Completes::Nothing),
+    OF_USER,
+];
+
+const OF_USER: Flag = flag("user", Text, &["USER"], "Another user's instances; root only")
+    .short('u')
+    .takes("NAME", Completes::Nothing);
+
 /// Flags of `config global`.
 pub const CONFIG_GLOBAL: &[Flag] = &[
     flag(

@@ -12,6 +12,7 @@ pub mod flags;
 pub mod given;
 pub mod help;
 mod inspect;
+mod instance;
 mod makers;
 mod privileges;
 pub mod reference;

@@ -32,8 +32,8 @@ pub fn split(image: &OsStr) -> Outcome<Option<(&'static str, &str)>> {
     }
     let unable = format!("Unable to handle {} uri", shown(image));
     match before {
-        "instance" => Err(Failure::new(format!("{unable}: instance images are not supported"))
-            .hint("instances are not part of this version")),
+        "instance" => Err(Failure::new(format!("{unable}: an instance is no image"))
+            .hint("exec, run, shell and test go into a running instance")),
         _ if rest.starts_with("//") && is_scheme(before) => {
             Err(Failure::new(format!("{unable}: unsupported transport type: {before}")))
         }

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The command line of the payload's action, and `SHELL` for an interactive shell.
+/// The command line of the payload's action, and `SHELL` for an interactive shell. An instance may have none.
 ///
 /// # Errors
 /// When the image has nothing to run; a missing test script is a success.
@@ -23,6 +23,7 @@ pub(super) fn choose(payload: &Payload, environment: &mut Environment) -> Result
         Action::Run(arguments) => run(arguments, environment),
         Action::Shell(wanted, arguments) => shell(wanted.as_ref(), arguments, environment),
         Action::Test(arguments) => test(arguments, environment),
+        Action::Start(arguments) => start(arguments, environment),
     }
 }
 
@@ -103,6 +104,17 @@ fn test(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Endi
     }
     message::info("No test script found in container, exiting");
     Err(Ending::Status(0))
+}
+
+/// An image without a start script makes an instance in which nothing runs yet.
+fn start(arguments: &[Text], environment: &Environment) -> Result<Vec<Text>, Ending> {
+    if let Some(script) = app_script(environment, "startscript") {
+        return script
+            .map(|script| with(script, arguments))
+            .map_err(|app| no("no startscript for contained app", &app));
+    }
+    let script = "/.singularity.d/startscript";
+    Ok(if is_executable(script) { command(&[script], arguments) } else { Vec::new() })
 }
 
 /// The script of the app the user chose, or the app's name when it has none; nothing when no app was chosen.

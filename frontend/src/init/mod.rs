@@ -8,6 +8,7 @@ mod accounts;
 mod action;
 mod environment;
 mod execute;
+mod instance;
 mod machine;
 mod restrictions;
 mod monitor;
@@ -21,6 +22,7 @@ use crate::message::{self, Level};
 use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload};
 use crate::sys::descriptors;
 use execute::Program;
+pub(crate) use shell::matches_pattern;
 use std::convert::Infallible;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -82,6 +84,9 @@ fn enter_container() -> Result<Infallible, Ending> {
     let directory = working_directory::enter(&payload)?;
     let mut environment = environment::compute(&payload, &directory)?;
     let command = action::choose(&payload, &mut environment)?;
+    if payload.instance {
+        return Err(instance::run(&payload, command, &environment));
+    }
     let program = Program::find(command, &environment)?;
     if payload.shim && nix::unistd::getpid().as_raw() == 1 {
         return Err(shim::run(&payload, program, &environment));

@@ -17,13 +17,23 @@ use std::time::Duration;
 /// Added to the number of the signal that killed the program: process 1 cannot die of a signal itself.
 const KILLED_BASE: i32 = 128;
 /// How long to sleep at most between two looks at what happened.
-const NAP: Duration = Duration::from_secs(3600);
+pub(super) const NAP: Duration = Duration::from_secs(3600);
 /// Where in `/proc/self/stat` the arguments' address is, counted from the field after the name: `proc(5)` calls it
 /// field 48, the name is field 2.
 const ARGUMENTS_FIELD: usize = 45;
 
 /// Starts the program and stays until it ends.
 pub(super) fn run(payload: &Payload, program: Program, environment: &Environment) -> Ending {
+    prepare(payload);
+    let child = fork::fork_to(|| status_of(&become_program(payload, program, environment).into()));
+    match child.doing(|| "starting the program".into()) {
+        Ok(child) => Ending::Status(wait(child)),
+        Err(failure) => failure.into(),
+    }
+}
+
+/// Makes this process one that buries children and hears of every signal.
+pub(super) fn prepare(payload: &Payload) {
     rename(payload.dialect);
     // A signal that is blocked waits for us even where process 1 would not get it otherwise.
     let _ = signal::set_disposition(libc::SIGCHLD, Disposition::Default);
@@ -31,11 +41,6 @@ pub(super) fn run(payload: &Payload, program: Program, environment: &Environment
     if restrictions::are_any(&payload.restrictions) {
         // The program could make this process do what it may not do itself.
         let _ = nix::sys::prctl::set_dumpable(false);
-    }
-    let child = fork::fork_to(|| status_of(&become_program(payload, program, environment).into()));
-    match child.doing(|| "starting the program".into()) {
-        Ok(child) => Ending::Status(wait(child)),
-        Err(failure) => failure.into(),
     }
 }
 

@@ -58,8 +58,10 @@ pub struct Intent {
     pub extraction: Extraction,
     /// `--userns`
     pub userns: bool,
-    /// `--pid`
+    /// `--pid`, or implied
     pub pid: bool,
+    /// Whether the container is an instance, which more processes may join.
+    pub instance: bool,
     /// `--ipc`
     pub ipc: bool,
     /// `--uts`, or implied.
@@ -215,6 +217,7 @@ impl Intent {
             extraction: extraction(&given)?,
             userns: given.is_on("userns"),
             pid: given.is_on("pid") && !given.is_on("no-pid"),
+            instance: false,
             ipc: given.is_on("ipc"),
             uts: given.is_on("uts") || hostname.is_some(),
             net: own_network(&given, dialect)?,

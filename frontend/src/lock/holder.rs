@@ -5,6 +5,7 @@
 use super::Range;
 use crate::image::Access;
 use crate::message::shown;
+use crate::process::start_of;
 use crate::sys::attributes::{get_attribute, set_attribute};
 use nix::unistd::{Pid, User, getpid, getuid};
 use serde::{Deserialize, Serialize};
@@ -187,14 +188,6 @@ fn process_with_lock(file: &File, range: Range, access: Access) -> Option<Pid> {
         let pid: i32 = name.parse().ok()?;
         lock_of_process(&name, file, range, access).map(|_| Pid::from_raw(pid))
     })
-}
-
-/// When a process was started, in clock ticks since boot; `None` when there is no such process.
-fn start_of(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The second field is a name in parentheses that may hold anything; the 22nd of all is wanted.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 fn command_of(pid: Pid) -> Option<String> {

@@ -12,7 +12,7 @@ mod extraction;
 mod hand_over;
 
 pub use extraction::{Extracted, extract, is_permitted as may_extract};
-pub use hand_over::payload;
+pub use hand_over::{Container, payload};
 
 use crate::error::{Failure, Outcome};
 use crate::flow::{self, Facts, Flow, Reason};
@@ -125,6 +125,7 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         hostname: intent.hostname.clone().filter(|_| namespaces.uts),
         account_files: account_files(intent, site, caller, namespaces),
         namespaces,
+        instance: intent.instance,
         warnings: message::threshold() >= message::Level::Warning as i8,
     };
     plan.check_shape().map_err(|error| match error {

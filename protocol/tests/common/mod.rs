@@ -2,12 +2,16 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use protocol::frame::FrameError;
 use protocol::*;
 
 /// A frame around whatever body a plan has, without the checks of `encode`: what a liar would send.
 pub(crate) fn unchecked_frame(plan: &Plan) -> Vec<u8> {
     let codec = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
-    frame_around(&bincode::serde::encode_to_vec(plan, codec).expect("a plan can be written down"))
+    frame_around(
+        &bincode::serde::encode_to_vec(Request::from(plan.clone()), codec)
+            .expect("a plan can be written down"),
+    )
 }
 
 /// A frame with a right header around any body.
@@ -29,6 +33,7 @@ pub(crate) fn plain() -> Plan {
         namespaces: Namespaces::default(),
         hostname: None,
         account_files: vec![],
+        instance: false,
         warnings: true,
     }
 }
@@ -45,13 +50,13 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     )
     .prop_shuffle();
     let hostname = proptest::option::of("[a-z0-9A-Z][a-zA-Z0-9.-]{0,63}");
-    let namespaces = any::<(bool, bool, bool, bool)>();
+    let namespaces = any::<(bool, bool, bool, bool, bool)>();
     (stacks(), vec(mounts(), 0..12), namespaces, hostname, account_files, any::<bool>(), any::<usize>())
         .prop_map(
             |(
                 (root, layers, writable),
                 mounts,
-                (pid, ipc, uts, net),
+                (pid, ipc, uts, net, joined),
                 hostname,
                 account_files,
                 warnings,
@@ -59,8 +64,18 @@ pub(crate) fn plans() -> impl Strategy<Value = Plan> {
             )| {
                 let hostname = hostname.map(|name| Hostname::new(name).expect("a good host name"));
                 let namespaces = Namespaces { pid, ipc, uts: uts || hostname.is_some(), net };
-                let mut plan =
-                    Plan { root, layers, writable, mounts, namespaces, hostname, account_files, warnings };
+                let instance = pid && joined;
+                let mut plan = Plan {
+                    root,
+                    layers,
+                    writable,
+                    mounts,
+                    namespaces,
+                    hostname,
+                    account_files,
+                    instance,
+                    warnings,
+                };
                 number(&mut plan, turn);
                 plan
             },
@@ -157,4 +172,17 @@ fn mounts() -> impl Strategy<Value = Mount> {
         (paths(), purpose).prop_map(|(destination, purpose)| Mount::Scratch { destination, purpose }),
         data,
     ]
+}
+
+/// The frame of a plan.
+pub(crate) fn encode(plan: &Plan) -> Result<Vec<u8>, FrameError> {
+    protocol::frame::encode(&Request::from(plan.clone()))
+}
+
+/// The plan in a frame. A request for anything else is none, and has no frame that a plan could have.
+pub(crate) fn decode(frame: &[u8]) -> Result<Plan, FrameError> {
+    match protocol::frame::decode(frame)? {
+        Request::Start(plan) => Ok(*plan),
+        Request::Join => Err(FrameError::Body),
+    }
 }

@@ -31,6 +31,7 @@ impl Request {
             namespaces: Namespaces::default(),
             hostname: None,
             account_files: vec![],
+            instance: false,
             warnings: true,
         };
         Self { caller: caller(USER), plan, facts: vec![facts_of(root.content)] }

@@ -120,7 +120,8 @@ fn arguments(action: &Action) -> &[Text] {
     let (Action::Exec(arguments)
     | Action::Run(arguments)
     | Action::Shell(_, arguments)
-    | Action::Test(arguments)) = action;
+    | Action::Test(arguments)
+    | Action::Start(arguments)) = action;
     arguments
 }
 
@@ -188,6 +189,7 @@ fn command_name(action: &Action) -> &'static [u8] {
         Action::Run(_) => b"run",
         Action::Shell(..) => b"shell",
         Action::Test(_) => b"test",
+        Action::Start(_) => b"start",
     }
 }
 

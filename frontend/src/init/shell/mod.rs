@@ -14,6 +14,7 @@ mod syntax;
 mod test_builtin;
 mod words;
 
+pub(crate) use pattern::matches_pattern;
 pub(super) use syntax::is_name;
 
 use crate::payload::Text;

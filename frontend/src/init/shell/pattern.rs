@@ -6,6 +6,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// Whether a whole text matches a pattern in which nothing is quoted.
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let glyphs: Vec<Glyph> = pattern.bytes().map(|byte| Glyph { byte, literal: false }).collect();
+    matches(&glyphs, text.as_bytes())
+}
+
 /// Whether a whole text matches a pattern.
 pub(super) fn matches(pattern: &[Glyph], text: &[u8]) -> bool {
     // The last star, and how much of the text it covers so far: only ever the last one must give way.

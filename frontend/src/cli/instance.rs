@@ -1,0 +1,306 @@
+//! `instance start`, `run`, `list` and `stop`, and what is found at `instance://`.
+
+use super::given::Given;
+use super::{Invocation, Stop, actions, answer, dry_run, reference};
+use crate::error::{Doing, Failure, Outcome};
+use crate::flow::Flow;
+use crate::init::matches_pattern;
+use crate::instance::{self, Folder, Logs, Processes, Record, Stopping};
+use crate::intent::{Extraction, Intent};
+use crate::message::{self, shown};
+use crate::payload::{Action, Dialect};
+use crate::planning::{self, Container};
+use crate::process::Process;
+use crate::sys::signal::Inherited;
+use crate::user::Caller;
+use crate::{cgroup, launch, site};
+use nix::unistd::User;
+use serde::Serialize;
+use serde_json::json;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The scheme of references to running instances.
+const SCHEME: &str = "instance://";
+/// How long an instance may take to end, in seconds.
+const PATIENCE_SECONDS: u64 = 10;
+/// The exit status of a failure, which the incumbents' scripts expect.
+const FAILED: u8 = 255;
+/// Spaces between the columns of a list.
+const GAP: usize = 4;
+
+/// The name in a reference to an instance; `None` for any other reference.
+pub(super) fn name_in(reference: &OsStr) -> Option<&str> {
+    reference.to_str()?.strip_prefix(SCHEME)
+}
+
+/// `instance start` and `instance run`
+pub(super) fn start(
+    invocation: &Invocation,
+    given: Given,
+    mut words: Vec<OsString>,
+    action: fn(Vec<Vec<u8>>) -> Action,
+) -> Result<(), Stop> {
+    let signals = Inherited::now();
+    let (image, name) = (words.remove(0), words.remove(0));
+    // A name that is no text is no valid one either.
+    let name = name.to_string_lossy().into_owned();
+    instance::check_name(&name)?;
+    if reference::split(&image)?.is_some() {
+        return Err(Failure::new(format!(
+            "an instance is started from an image of this machine, not {}",
+            shown(&image)
+        ))
+        .hint(format!("'{} pull' fetches the image", invocation.program))
+        .into());
+    }
+    let action = action(words.into_iter().map(OsString::into_vec).collect());
+    let mut intent = actions::settle(invocation, action, PathBuf::from(image), given)?;
+    (intent.instance, intent.pid, intent.no_init) = (true, true, false);
+    if intent.extraction == Extraction::Demanded {
+        return Err(Failure::new(
+            "an instance cannot run from a temporary sandbox: nobody stays to remove it",
+        )
+        .hint("make the directory with 'build --sandbox', and start the instance from it")
+        .into());
+    }
+    let (site, caller) = (site::load()?, Caller::look_up()?);
+    let folder = Folder::of(invocation.dialect, &caller.home, &caller.name)?;
+    let planned = planning::plan(&intent, &site, &caller)?;
+    if let Some(form) = intent.dry_run {
+        return Ok(dry_run::print(&planned, form)?);
+    }
+    if !planned.plan.instance {
+        return Err(Failure::new("an instance needs a PID namespace, which this site does not allow")
+            .hint(format!("see 'allow pid ns' in {}", site::path()))
+            .into());
+    }
+    let userns = planned.flow() == Flow::UserNamespace;
+    let (image, home) = (shown(&planned.image), shown(OsString::from_vec(planned.home.clone())));
+    let restrictions = planned.restrictions.clone();
+    let payload = planning::payload(&intent, planned.container(), signals);
+    let describe = |processes: Processes, logs: &Logs| Record {
+        pid: processes.first.as_raw(),
+        ppid: processes.monitor.as_raw(),
+        name: name.clone(),
+        user: caller.name.clone(),
+        image,
+        userns,
+        cgroup: false,
+        ip: String::new(),
+        log_err_path: shown(&logs.err),
+        log_out_path: shown(&logs.out),
+        started: processes.started,
+        home,
+        restrictions,
+    };
+    let limited = || intent.limits.as_ref().map_or(Ok(()), |limits| cgroup::enter(limits, &caller));
+    let become_container = |outlets: &instance::Outlets| {
+        let failure = match limited()
+            .and_then(|()| outlets.take())
+            .and_then(|()| launch::start(planned, &payload, &site, false, None))
+        {
+            Err(failure) => failure,
+            Ok(never) => match never {},
+        };
+        message::failure(&failure);
+        i32::from(FAILED)
+    };
+    match instance::start(&folder, &name, become_container, describe)? {
+        Ok(()) => message::info("instance started successfully"),
+        Err(status) => return Err(Stop::Said(u8::try_from(status).unwrap_or(FAILED))),
+    }
+    Ok(())
+}
+
+/// Runs something in an instance, as `exec` and its kin do in an image.
+pub(super) fn join(
+    invocation: &Invocation,
+    name: &str,
+    action: Action,
+    given: Given,
+    signals: Inherited,
+) -> Result<(), Stop> {
+    let caller = Caller::look_up()?;
+    let folder = Folder::of(invocation.dialect, &caller.home, &caller.name)?;
+    let (record, process) = folder
+        .find(name)
+        .ok_or_else(|| Failure::new(format!("no instance found with name {}", shown(name))))?;
+    let intent = actions::settle(invocation, action, PathBuf::from(&record.image), given)?;
+    warn_of_what_is_settled(&intent);
+    let container = Container {
+        image: Path::new(&record.image),
+        home: record.home.as_bytes(),
+        resident: &caller,
+        restrictions: &record.restrictions,
+        plan: None,
+    };
+    let payload = planning::payload(&intent, container, signals);
+    let flow = if record.userns { Flow::UserNamespace } else { Flow::Setuid };
+    match launch::join(process.into_descriptor(), flow, &payload)? {}
+}
+
+/// What an instance is made of was settled when it was started.
+fn warn_of_what_is_settled(intent: &Intent) {
+    let settled = [
+        (!intent.overlays.is_empty(), "--overlay"),
+        (!intent.binds.is_empty(), "--bind"),
+        (intent.writable, "--writable"),
+        (intent.writable_tmpfs, "--writable-tmpfs"),
+        (!intent.scratch.is_empty(), "--scratch"),
+    ];
+    for (_, flag) in settled.into_iter().filter(|(given, _)| *given) {
+        message::warning(format!("Ignoring {flag}: the instance has what it was started with"));
+    }
+}
+
+/// `instance list`
+pub(super) fn list(invocation: &Invocation, given: &Given, words: &[OsString]) -> Result<(), Stop> {
+    if given.is_on("json") && given.is_on("logs") {
+        return Err(Failure::new("more than one flags have been set").into());
+    }
+    let folder = folder_of(invocation.dialect, given)?;
+    let pattern = words.first().map_or("*".into(), |pattern| pattern.to_string_lossy());
+    let running = folder.running().into_iter().filter(|record| matches_pattern(&pattern, &record.name));
+    let running: Vec<Record> = running.collect();
+    if given.is_on("json") {
+        return Ok(answer::print(as_json(&running)?)?);
+    }
+    let rows: Vec<Vec<String>> = if given.is_on("logs") {
+        let header = vec!["INSTANCE NAME".into(), "PID".into(), "LOGS".into()];
+        let row = |record: Record| {
+            let second = vec![String::new(), String::new(), record.log_out_path];
+            [vec![record.name, record.pid.to_string(), record.log_err_path], second]
+        };
+        std::iter::once(header).chain(running.into_iter().flat_map(row)).collect()
+    } else {
+        let header = vec!["INSTANCE NAME".into(), "PID".into(), "IP".into(), "IMAGE".into()];
+        let row = |record: Record| vec![record.name, record.pid.to_string(), record.ip, record.image];
+        std::iter::once(header).chain(running.into_iter().map(row)).collect()
+    };
+    Ok(answer::print(in_columns(&rows))?)
+}
+
+fn as_json(running: &[Record]) -> Outcome<Vec<u8>> {
+    let instance = |record: &Record| {
+        json!({
+            "instance": record.name, "pid": record.pid, "img": record.image, "ip": record.ip,
+            "logErrPath": record.log_err_path, "logOutPath": record.log_out_path,
+        })
+    };
+    let whole = json!({ "instances": running.iter().map(instance).collect::<Vec<_>>() });
+    let mut text = Vec::new();
+    // Indented as the incumbents do it.
+    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    whole
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut text, tabs))
+        .doing(|| "writing JSON".into())?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Cells of equal width in each column but the last.
+fn in_columns(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0) + GAP
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let (last, before) = row.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
+        for (cell, width) in before.iter().zip(&widths) {
+            text.push_str(&format!("{cell:<width$}"));
+        }
+        text.push_str(last);
+        text.push('\n');
+    }
+    text
+}
+
+/// `instance stop`
+pub(super) fn stop(invocation: &Invocation, given: &Given, words: &[OsString]) -> Result<(), Stop> {
+    let pattern = match words.first() {
+        Some(pattern) => pattern.to_string_lossy().into_owned(),
+        None if given.is_on("all") => "*".to_owned(),
+        None => {
+            return Err(Stop::Usage(format!(
+                "Error for command \"instance stop\": an instance's name or --all is needed\n\n\
+                 Run '{} instance stop --help' for more detailed usage information.\n",
+                invocation.program
+            )));
+        }
+    };
+    let signal = match given.last("signal") {
+        _ if given.is_on("force") => libc::SIGKILL,
+        Some(name) => signal_of(&name.to_string_lossy())?,
+        None => libc::SIGINT,
+    };
+    let patience = match given.last("timeout") {
+        Some(seconds) => seconds
+            .to_string_lossy()
+            .parse()
+            .map_err(|_| Failure::new(format!("{} is no number of seconds for --timeout", shown(seconds))))?,
+        None => PATIENCE_SECONDS,
+    };
+    let folder = folder_of(invocation.dialect, given)?;
+    let chosen = folder.running().into_iter().filter(|record| matches_pattern(&pattern, &record.name));
+    let chosen: Vec<(Record, Process)> = chosen.filter_map(|record| folder.find(&record.name)).collect();
+    if chosen.is_empty() {
+        return Err(Failure::new("no instance found").into());
+    }
+    Ok(instance::stop(&folder, chosen, Stopping { signal, patience: Duration::from_secs(patience) })?)
+}
+
+/// A signal by its number, or its name with or without `SIG`.
+fn signal_of(text: &str) -> Outcome<i32> {
+    let unknown = || Failure::new(format!("{} is no signal", shown(text)));
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=libc::SIGRTMAX()).contains(&number).then_some(number).ok_or_else(unknown);
+    }
+    let name = text.to_uppercase();
+    let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+    nix::sys::signal::Signal::from_str(&name).map(|signal| signal as i32).map_err(|_| unknown())
+}
+
+/// The caller's own instances, or for root those of the user that `--user` names.
+fn folder_of(dialect: Dialect, given: &Given) -> Outcome<Folder> {
+    let Some(name) = given.last("user") else {
+        let caller = Caller::look_up()?;
+        return Folder::of(dialect, &caller.home, &caller.name);
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new("only root may ask for another user's instances"));
+    }
+    let name = name.to_string_lossy();
+    let user = User::from_name(&name).doing(|| format!("looking up user {}", shown(&*name)))?;
+    let user = user.ok_or_else(|| Failure::new(format!("there is no user {}", shown(&*name))))?;
+    Folder::of(dialect, &user.dir, &user.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, number) in [("INT", 2), ("sigkill", 9), ("SIGTERM", 15), ("10", 10), ("64", 64)] {
+            assert_eq!(signal_of(text).unwrap(), number, "{text}");
+        }
+        for bad in ["", "0", "65", "NOSUCH", "-9"] {
+            assert!(signal_of(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
+        let text =
+            in_columns(&[row(["NAME", "PID", "IMAGE"]), row(["a", "1234", "/x"]), row(["", "", "/y"])]);
+        assert_eq!(text, "NAME    PID     IMAGE\na       1234    /x\n                /y\n");
+    }
+}

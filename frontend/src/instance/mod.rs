@@ -1,0 +1,238 @@
+//! Instances: containers that go on in the background, and the records by which they are found again.
+//!
+//! A record is a file of the user's, in the place and form of the incumbents'. It is advice: whoever acts on it makes
+//! sure that the process is the one that was started then, and the starter believes nothing of it.
+
+mod start;
+mod stop;
+
+pub use start::{Logs, Outlets, Processes, start, tell};
+pub use stop::{Stopping, stop};
+
+use crate::error::{Doing, Failure, Outcome};
+use crate::message::shown;
+use crate::payload::{Dialect, Restrictions};
+use crate::process::Process;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Most bytes of a record that are read.
+const RECORD_BYTES_MAX: u64 = 1 << 20;
+
+/// A record, with the incumbents' names for its fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Process 1 of the instance, as the host numbers it.
+    pub pid: i32,
+    /// The process that waits for it.
+    pub ppid: i32,
+    /// The instance's name.
+    pub name: String,
+    /// Whose it is.
+    pub user: String,
+    /// The image's path.
+    pub image: String,
+    /// Whether it is in a user namespace.
+    pub userns: bool,
+    /// Whether it has a cgroup of its own: no.
+    pub cgroup: bool,
+    /// Its network address: none.
+    pub ip: String,
+    /// Where its standard error goes.
+    pub log_err_path: String,
+    /// Where its standard output goes.
+    pub log_out_path: String,
+    /// When process 1 was started, in clock ticks since boot.
+    pub started: u64,
+    /// The home directory in it.
+    pub home: String,
+    /// What its programs may not do, or who they are: whoever joins is bound by it too.
+    pub restrictions: Restrictions,
+}
+
+/// Where one user's records and logs are.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    records: PathBuf,
+    logs: PathBuf,
+}
+
+/// Whether this can be an instance's name: letters, digits, `.`, `_` and `-`.
+///
+/// # Errors
+/// It cannot.
+pub fn check_name(name: &str) -> Outcome<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name == "." || name == ".." || !name.bytes().all(allowed) {
+        return Err(Failure::new(format!("{} is not a valid instance name", shown(name))));
+    }
+    Ok(())
+}
+
+impl Folder {
+    /// Those of a user with this home directory.
+    ///
+    /// # Errors
+    /// The host's name cannot be read.
+    pub fn of(dialect: Dialect, home: &Path, user: &str) -> Outcome<Self> {
+        let host = nix::unistd::gethostname().doing(|| "reading the host's name".into())?;
+        let (product, kind) = match dialect {
+            Dialect::Singularity => (".singularity", "sing"),
+            Dialect::Apptainer => (".apptainer", "app"),
+        };
+        let instances = home.join(product).join("instances");
+        let of_user = |kind: &str| instances.join(kind).join(&host).join(user);
+        Ok(Self { records: of_user(kind), logs: of_user("logs") })
+    }
+
+    /// The instances that are running, by name. Records of others are removed.
+    #[must_use]
+    pub fn running(&self) -> Vec<Record> {
+        let entries = fs::read_dir(&self.records).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut found: Vec<Record> =
+            names.filter_map(|name| self.find(&name)).map(|(record, _)| record).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        found
+    }
+
+    /// A running instance and its process 1.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<(Record, Process)> {
+        check_name(name).ok()?;
+        let record = self.read(name)?;
+        match Process::find(Pid::from_raw(record.pid), record.started) {
+            Some(process) => Some((record, process)),
+            None => {
+                self.remove(name);
+                None
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> Option<Record> {
+        let path = self.record(name);
+        (fs::metadata(&path).ok()?.len() <= RECORD_BYTES_MAX).then_some(())?;
+        let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        (record.name == name).then_some(record)
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.records.join(name)
+    }
+
+    fn record(&self, name: &str) -> PathBuf {
+        self.place(name).join(format!("{name}.json"))
+    }
+
+    /// Takes a name, so that nobody else does.
+    fn reserve(&self, name: &str) -> Outcome<Reserved> {
+        check_name(name)?;
+        let exists = || Failure::new(format!("instance {name} already exists"));
+        if self.find(name).is_some() {
+            return Err(exists());
+        }
+        let reserving = || format!("making a record of instance {name} in {}", shown(&self.records));
+        let mut folder = fs::DirBuilder::new();
+        folder.mode(0o700).recursive(true).create(&self.records).doing(reserving)?;
+        match fs::DirBuilder::new().mode(0o700).create(self.place(name)) {
+            Ok(()) => Ok(Reserved { folder: self.clone(), name: name.to_owned(), kept: false }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists().hint(format!(
+                "if it neither runs nor is being started, remove {}",
+                shown(self.place(name))
+            ))),
+            Err(error) => Err(error).doing(reserving),
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        let _ = fs::remove_file(self.record(name));
+        let _ = fs::remove_dir(self.place(name));
+    }
+}
+
+/// A name that was taken; given back with this value unless a record was made.
+struct Reserved {
+    folder: Folder,
+    name: String,
+    kept: bool,
+}
+
+impl Reserved {
+    /// Writes the record, whole or not at all.
+    fn keep(mut self, record: &Record) -> Outcome<()> {
+        let path = self.folder.record(&self.name);
+        let writing = || format!("writing {}", shown(&path));
+        let text = serde_json::to_vec_pretty(record).doing(writing)?;
+        let part = path.with_extension("part");
+        let mut file =
+            fs::File::options().write(true).create_new(true).mode(0o644).open(&part).doing(writing)?;
+        file.write_all(&text).and_then(|()| fs::rename(&part, &path)).doing(writing)?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_file(self.folder.record(&self.name).with_extension("part"));
+            self.folder.remove(&self.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::start_of;
+
+    fn record(name: &str, pid: i32, started: u64) -> Record {
+        Record {
+            pid,
+            ppid: 1,
+            name: name.into(),
+            user: "anna".into(),
+            image: "/images/a.sif".into(),
+            userns: false,
+            cgroup: false,
+            ip: String::new(),
+            log_err_path: String::new(),
+            log_out_path: String::new(),
+            started,
+            home: "/home/anna".into(),
+            restrictions: Restrictions::default(),
+        }
+    }
+
+    #[test]
+    fn a_name_is_made_of_letters_digits_and_a_few_signs() {
+        for good in ["a", "Web-1", "x_y.z"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "ä", "a\n"] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_once_and_free_again_when_the_instance_has_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::of(Dialect::Singularity, home.path(), "anna").unwrap();
+        let this = Pid::this();
+        let alive = record("one", this.as_raw(), start_of(this).unwrap());
+        folder.reserve("one").unwrap().keep(&alive).unwrap();
+        assert_eq!(folder.running(), [alive]);
+        assert_eq!(folder.reserve("one").map(|_| ()).unwrap_err().to_string(), "instance one already exists");
+
+        folder.reserve("two").unwrap().keep(&record("two", this.as_raw(), 1)).unwrap();
+        assert!(folder.find("two").is_none(), "its number is another process's now");
+        assert!(folder.reserve("two").is_ok());
+        assert!(!folder.place("two").exists(), "a start that fails leaves nothing");
+    }
+}

@@ -1,0 +1,169 @@
+//! Starting an instance: the command leaves a process behind that becomes the container, and waits until it is there.
+
+use super::{Folder, Record};
+use crate::error::{Doing, Failure, Outcome};
+use crate::message::shown;
+use crate::process::start_of;
+use crate::sys::descriptors;
+use crate::sys::fork::fork_to;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, setsid};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg,
+    socketpair, sockopt,
+};
+use std::fs::{DirBuilder, File};
+use std::io::{self, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Most bytes of what a failed start said that are repeated.
+const REPEATED_BYTES_MAX: u64 = 64 << 10;
+/// The exit status of a start that failed where none is known.
+const FAILED: i32 = 255;
+
+/// Where an instance's output goes; it is added to what is there.
+#[derive(Debug)]
+pub struct Logs {
+    /// Standard output.
+    pub out: PathBuf,
+    /// Standard error.
+    pub err: PathBuf,
+}
+
+/// The processes of an instance that has just been started.
+#[derive(Clone, Copy, Debug)]
+pub struct Processes {
+    /// Process 1.
+    pub first: Pid,
+    /// When that was started, in clock ticks since boot.
+    pub started: u64,
+    /// The process that waits for it.
+    pub monitor: Pid,
+}
+
+/// What the new process takes along: the socket on which it tells that it is there, and its logs.
+#[derive(Debug)]
+pub struct Outlets {
+    told: OwnedFd,
+    out: OwnedFd,
+    err: OwnedFd,
+}
+
+impl Outlets {
+    /// Puts them in place of the caller's standard streams. What is said from now on goes to the logs.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn take(&self) -> Outcome<()> {
+        for (outlet, number) in [(&self.told, 0), (&self.out, 1), (&self.err, 2)] {
+            descriptors::place(outlet, number).doing(|| "redirecting output to the logs".into())?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts an instance of this name; the exit status, if it failed and everything was said. `become_container` runs in a
+/// process of its own, at first with the caller's own standard streams. It takes the outlets right before it becomes
+/// the container, and ends only by failing. `describe` makes the record once the processes are known.
+///
+/// # Errors
+/// The name is taken, or the folders for records and logs cannot be written to.
+pub fn start(
+    folder: &Folder,
+    name: &str,
+    become_container: impl FnOnce(&Outlets) -> i32,
+    describe: impl FnOnce(Processes, &Logs) -> Record,
+) -> Outcome<Result<(), i32>> {
+    let reserved = folder.reserve(name)?;
+    let logs = folder.logs(name)?;
+    let (out, err) = (append(&logs.out)?, append(&logs.err)?);
+    let before = err.metadata().map_or(0, |log| log.len());
+    let (ours, told) = channel().doing(|| "making a socket".into())?;
+    let outlets = Outlets { told, out: out.into(), err: err.into() };
+    let monitor = fork_to(|| {
+        // A session of its own: what ends the caller's terminal does not end the instance.
+        let _ = setsid();
+        become_container(&outlets)
+    })
+    .doing(|| format!("starting a process for instance {name}"))?;
+    drop(outlets);
+    let first = teller(&ours).and_then(|first| Some((first, start_of(first)?)));
+    let Some((first, started)) = first else {
+        return Ok(Err(report(monitor, &logs.err, before)));
+    };
+    reserved.keep(&describe(Processes { first, started, monitor }, &logs))?;
+    Ok(Ok(()))
+}
+
+impl Folder {
+    fn logs(&self, name: &str) -> Outcome<Logs> {
+        let making = || format!("making {}", shown(&self.logs));
+        DirBuilder::new().mode(0o700).recursive(true).create(&self.logs).doing(making)?;
+        let log = |kind: &str| self.logs.join(format!("{name}.{kind}"));
+        Ok(Logs { out: log("out"), err: log("err") })
+    }
+}
+
+fn append(path: &Path) -> Outcome<File> {
+    let opened = File::options().append(true).create(true).mode(0o644).open(path);
+    opened.doing(|| format!("opening {}", shown(path)))
+}
+
+/// A pair of sockets, of which the first learns who sends.
+fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// Waits for the one message, and returns who sent it, as this process numbers processes; `None` when there is none left
+/// who could send it.
+fn teller(socket: &OwnedFd) -> Option<Pid> {
+    let mut word = [0; 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut words = [IoSliceMut::new(&mut word)];
+        match recvmsg(socket, &mut words, &mut ancillary, RecvFlags::empty()) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.ok()?,
+        }
+    };
+    (received.bytes == 1).then_some(())?;
+    ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(sender) => {
+            Some(Pid::from_raw(sender.pid.as_raw_nonzero().get()))
+        }
+        _ => None,
+    })
+}
+
+/// Repeats what a start that failed said in the log, and returns its exit status.
+fn report(monitor: Pid, log: &Path, before: u64) -> i32 {
+    let status = match waitpid(monitor, None) {
+        Ok(WaitStatus::Exited(_, status)) if status != 0 => status,
+        _ => FAILED,
+    };
+    let mut said = Vec::new();
+    if let Ok(mut log) = File::open(log)
+        && log.seek(SeekFrom::Start(before)).is_ok()
+        && log.take(REPEATED_BYTES_MAX).read_to_end(&mut said).is_ok()
+    {
+        // A standard error that cannot be written to changes nothing.
+        let _ = io::stderr().write_all(&said);
+    }
+    status
+}
+
+/// For process 1 of an instance, whose standard input is the socket: tells that it is there.
+///
+/// # Errors
+/// Nobody listens any more, or standard input is something else.
+pub fn tell(socket: &OwnedFd) -> Outcome<()> {
+    rustix::net::send(socket, b"1", rustix::net::SendFlags::NOSIGNAL)
+        .map(drop)
+        .map_err(|error| Failure::new(format!("while telling that the instance runs: {error}")))
+}

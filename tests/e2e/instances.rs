@@ -1,0 +1,213 @@
+//! Instances: started, joined, listed and ended.
+
+use std::path::Path;
+use tests::{Command, Output, User, World};
+
+/// A running instance that ends with the test, however that ends.
+struct Instance<'a> {
+    world: &'a World,
+    name: String,
+}
+
+impl<'a> Instance<'a> {
+    /// Starts one. The records are in the account's own home, so its name must be nobody else's.
+    fn start(world: &'a World, options: &[&str], image: &Path, name: &str) -> Self {
+        let instance = Self { world, name: unique(name) };
+        start(world, options, image, &instance.name).run().assert_ok();
+        instance
+    }
+
+    fn reference(&self) -> String {
+        format!("instance://{}", self.name)
+    }
+
+    fn exec(&self, script: &str) -> Output {
+        self.world.lamina(["exec", &self.reference(), "sh", "-c", script]).run()
+    }
+
+    fn stop(&self, options: &[&str]) -> Output {
+        self.world.lamina(["instance", "stop"]).args(options).arg(&self.name).run()
+    }
+}
+
+impl Drop for Instance<'_> {
+    fn drop(&mut self) {
+        self.stop(&["--force"]);
+        self.world.assert_nothing_left();
+    }
+}
+
+fn unique(name: &str) -> String {
+    format!("test-{}-{name}", std::process::id())
+}
+
+fn start(world: &World, options: &[&str], image: &Path, name: &str) -> Command {
+    world.lamina(["instance", "start"]).args(options).arg(image).arg(name)
+}
+
+fn names(list: &Output) -> Vec<String> {
+    let rows = list.stdout.lines().skip(1);
+    rows.filter_map(|row| row.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_one_process_does_in_an_instance_the_next_one_sees_until_it_is_stopped() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let instance = Instance::start(&world, &["--writable-tmpfs"], &image, "seen");
+    instance.exec("echo here > /note").assert_ok();
+    instance.exec("cat /note").assert_ok().assert_stdout("here");
+    instance.exec("exit 7").assert_status(7);
+    let listed = world.lamina(["instance", "list"]).run().assert_ok();
+    assert!(listed.stdout.starts_with("INSTANCE NAME"), "{listed}");
+    assert!(names(&listed).contains(&instance.name), "{listed}");
+    instance.stop(&[]).assert_ok().assert_stderr_has(&format!("Stopping {} instance of", instance.name));
+    world.assert_nothing_left();
+    let gone = format!("no instance found with name {}", instance.name);
+    world.lamina(["exec", &instance.reference(), "true"]).run().assert_fatal(&gone);
+    instance.stop(&[]).assert_fatal("no instance found");
+}
+
+#[test]
+fn a_process_in_an_instance_has_what_its_caller_has_and_no_more() {
+    let world = World::new();
+    let instance = Instance::start(&world, &[], &world.busybox_sif(), "rights");
+    let script = "id -u; id -g; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; ls /proc/self/fd | wc -l";
+    let output = instance.exec(script).assert_ok();
+    let (uid, gid) = (world.user().uid.to_string(), world.user().gid.to_string());
+    assert!(output.stdout.starts_with(&format!("{uid}\n{gid}\n")), "{output}");
+    for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert!(output.stdout.contains(&format!("{capabilities}\t0000000000000000\n")), "{output}");
+    }
+    assert!(output.stdout.contains("NoNewPrivs:\t1\n"), "{output}");
+    // The three standard streams, and the one that ls reads the folder through.
+    assert!(output.stdout.ends_with("\n4\n"), "{output}");
+}
+
+#[test]
+fn the_same_works_in_a_user_namespace() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let instance = Instance::start(&world, &["--userns", "--writable-tmpfs"], &image, "userns");
+    instance.exec("echo here > /note; id -u").assert_ok().assert_stdout(&world.user().uid.to_string());
+    instance
+        .exec("cat /note; grep CapEff /proc/self/status")
+        .assert_ok()
+        .assert_stdout("here\nCapEff:\t0000000000000000");
+    instance.stop(&[]).assert_ok();
+}
+
+#[test]
+fn an_instance_has_its_overlay_for_as_long_as_it_runs() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), world.path("changes.img"));
+    let overlay = overlay.display().to_string();
+    world.lamina(["overlay", "create", "--size", "64", &overlay]).run().assert_ok();
+    let instance = Instance::start(&world, &["--overlay", &overlay], &image, "overlay");
+    instance.exec("echo kept > /note").assert_ok();
+    let second = world.sh(&["--overlay", &overlay], &image, "true").run().assert_status(255);
+    assert!(second.stderr.contains("in use"), "{second}");
+    instance.stop(&[]).assert_ok();
+    world.sh(&["--overlay", &overlay], &image, "cat /note").run().assert_ok().assert_stdout("kept");
+}
+
+#[test]
+fn a_name_is_checked_and_taken_once() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    start(&world, &[], &image, "a/b").run().assert_fatal("a/b is not a valid instance name");
+    let instance = Instance::start(&world, &[], &image, "taken");
+    let words = format!("instance {} already exists", instance.name);
+    start(&world, &[], &image, &instance.name).run().assert_fatal(&words);
+    instance.exec("true").assert_ok();
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_leaves_no_record() {
+    let world = World::new();
+    let name = unique("fails");
+    let missing = world.path("missing.sif");
+    start(&world, &[], &missing, &name).run().assert_status(255);
+    let image = world.busybox_sif();
+    let output = start(&world, &["--cwd", "/no/such/place"], &image, &name).run().assert_status(255);
+    assert!(output.stderr.contains("/no/such/place"), "{output}");
+    let listed = world.lamina(["instance", "list"]).run().assert_ok();
+    assert!(!names(&listed).contains(&name), "{listed}");
+    drop(Instance::start(&world, &[], &image, "fails"));
+}
+
+#[test]
+fn its_own_programs_output_is_in_the_logs_and_lists_say_where() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    world.mkdir("busybox/.singularity.d");
+    world.write(
+        "busybox/.singularity.d/startscript",
+        "#!/bin/sh\necho \"started with $1\"; echo oops >&2; exec sleep 600\n",
+    );
+    world.program("/bin/chmod").args(["755", "busybox/.singularity.d/startscript"]).run().assert_ok();
+    let name = unique("logs");
+    start(&world, &[], &image, &name).arg("one").run().assert_ok();
+    let instance = Instance { world: &world, name };
+    let listed = world.lamina(["instance", "list", "--json", &instance.name]).run().assert_ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("it is JSON");
+    let entry = &listed["instances"][0];
+    assert_eq!(entry["instance"], instance.name.as_str());
+    assert_eq!(entry["img"], image.display().to_string());
+    let log = |key: &str| {
+        let path = entry[key].as_str().expect("a path").to_owned();
+        // The script runs beside the command that started it.
+        let wait = format!("until [ -s {path} ]; do sleep 0.02; done; cat {path}");
+        world.program("/bin/sh").args(["-c", &wait]).run().assert_ok().stdout
+    };
+    assert!(log("logOutPath").contains("started with one"));
+    assert!(log("logErrPath").contains("oops"));
+    instance.stop(&[]).assert_ok();
+    for key in ["logOutPath", "logErrPath"] {
+        std::fs::remove_file(entry[key].as_str().expect("a path")).expect("it was there");
+    }
+}
+
+#[test]
+fn one_that_does_not_want_to_end_is_killed_after_its_time() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    world.mkdir("busybox/.singularity.d");
+    world.write(
+        "busybox/.singularity.d/startscript",
+        "#!/bin/sh\ntrap '' INT TERM\nwhile :; do sleep 600; done\n",
+    );
+    world.program("/bin/chmod").args(["755", "busybox/.singularity.d/startscript"]).run().assert_ok();
+    let instance = Instance::start(&world, &[], &image, "stubborn");
+    instance.stop(&["--timeout", "1"]).assert_ok().assert_stderr_has("(Timeout)");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn many_start_at_once_and_all_of_them_end() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let running: Vec<_> =
+        (0..20).map(|n| start(&world, &[], &image, &unique(&format!("many-{n}"))).spawn()).collect();
+    for start in running {
+        start.finish().assert_ok();
+    }
+    let pattern = unique("many-*");
+    let listed = world.lamina(["instance", "list", &pattern]).run().assert_ok();
+    assert_eq!(names(&listed).len(), 20, "{listed}");
+    world.lamina(["instance", "stop", &pattern]).run().assert_ok();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn nobody_sees_or_stops_another_users_instances_but_root() {
+    let world = World::new();
+    let instance = Instance::start(&world, &[], &world.busybox_sif(), "owned");
+    let of_owner = ["--user", world.user().name.as_str()];
+    let list = || world.lamina(["instance", "list"]).args(of_owner);
+    list().as_user(User::second()).run().assert_fatal("only root");
+    assert!(names(&list().as_root().run().assert_ok()).contains(&instance.name));
+    let join = world.lamina(["exec", &instance.reference(), "true"]);
+    join.as_user(User::second()).run().assert_fatal("no instance found");
+    instance.exec("true").assert_ok();
+}
