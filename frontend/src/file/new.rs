@@ -8,7 +8,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
@@ -38,12 +38,17 @@ impl NewFile {
     /// the umask leaves. A symbolic link that leads to an existing file stands for that file.
     ///
     /// # Errors
-    /// `target` can be no file's name, or the directory cannot be written to.
+    /// `target` can be no file's name or is taken by something that is never replaced, such as a device, or the directory
+    /// cannot be written to.
     pub fn beside(target: &Path, mode: u32) -> Outcome<Self> {
         let creating = || format!("creating {}", shown(target));
         let resolved = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         if resolved.file_name().is_none() {
             return Err(Failure::new(format!("while {}: it is no name for a file", creating())));
+        }
+        if let Some(kind) = irreplaceable(&resolved) {
+            return Err(Failure::new(format!("while {}: it is {kind}", creating()))
+                .hint("Give the new file a name that is free, or that of another file"));
         }
         let directory = directory_of(&resolved).to_owned();
         let (file, name) = match unnamed(&directory, mode) {
@@ -120,6 +125,19 @@ fn hold(target: &Path) -> Outcome<Option<File>> {
     }
 }
 
+/// What has this name, where a file must not take its place: root could, and `/dev/null` would be gone. Nobody takes the
+/// place of a directory.
+fn irreplaceable(target: &Path) -> Option<&'static str> {
+    let kind = std::fs::symlink_metadata(target).ok()?.file_type();
+    let kinds = [
+        (kind.is_symlink(), "a symbolic link that leads to nothing"),
+        (kind.is_char_device() || kind.is_block_device(), "a device"),
+        (kind.is_fifo(), "a named pipe"),
+        (kind.is_socket(), "a socket"),
+    ];
+    kinds.into_iter().find(|(is, _)| *is).map(|(_, kind)| kind)
+}
+
 fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(mode).open(directory)
 }
@@ -161,6 +179,23 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::symlink;
     use tempfile::tempdir;
+
+    #[test]
+    fn a_device_is_never_replaced_nor_what_a_link_leads_to_in_vain() {
+        let directory = tempdir().unwrap();
+        let device = directory.path().join("device");
+        let number = nix::sys::stat::makedev(1, 3);
+        let kind = nix::sys::stat::SFlag::S_IFCHR;
+        nix::sys::stat::mknod(&device, kind, nix::sys::stat::Mode::S_IRWXU, number).unwrap();
+        let (link, nowhere) = (directory.path().join("link"), directory.path().join("nowhere"));
+        symlink(&device, &link).unwrap();
+        symlink("not/there", &nowhere).unwrap();
+        for (target, kind) in [(&device, "a device"), (&link, "a device"), (&nowhere, "a symbolic link")] {
+            let refused = NewFile::beside(target, 0o644).unwrap_err().to_string();
+            assert!(refused.contains(kind), "{refused}");
+        }
+        assert!(std::fs::metadata(&device).unwrap().file_type().is_char_device());
+    }
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(directory).unwrap();

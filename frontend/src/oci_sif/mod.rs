@@ -2,7 +2,7 @@
 //!
 //! One object is the root index; it names a manifest, which names a configuration and the layers, lowest first. Layers are
 //! squashfs file systems; the last one may be an ext3, *the overlay*. [`open`] reads a file with every check that its
-//! documents allow; [`create`] makes a new one of documents and layers, [`manifest`] makes the document that binds
+//! documents allow; [`create()`] makes a new one of documents and layers, [`manifest`] makes the document that binds
 //! them; [`change`](change()) changes the overlay of an old one.
 //!
 //! Sizes are bytes, digests the SHA-256 of the bytes as they are stored. Layers are not compressed as blobs, so the
