@@ -1,7 +1,7 @@
 //! Signatures of images, and the keys that make and check them: what `lamina-keys` does for `lamina`.
 //!
-//! [`coverage`] is the text that is signed; [`clearsign`] and [`dsse`] are the two ways of signing it; [`verify()`] and
-//! [`sign()`] bring both together in a SIF. [`ring`] is where OpenPGP keys are kept, and [`certificate`] what they say
+//! [`coverage`] is the text that is signed; [`clearsign`] and [`dsse`] are the two ways of signing it; [`verify`](mod@verify) and
+//! [`sign`](mod@sign) bring both together in a SIF. [`ring`] is where OpenPGP keys are kept, and [`certificate`] what they say
 //! of themselves.
 #![forbid(unsafe_code)]
 

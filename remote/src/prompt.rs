@@ -24,7 +24,7 @@ pub(crate) fn line(question: &str) -> Outcome<String> {
 /// Asks for a line that is not shown while it is typed.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn secret(question: &str) -> Outcome<String> {
     let input = io::stdin();
     let Ok(shown) = tcgetattr(&input) else {
