@@ -103,10 +103,10 @@ fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
         output.assert_fatal(&format!("{name} is not supported{value}"));
     }
     inside(&world, &["--nvccli=false"], &image, "true").run().assert_ok();
-    for command in ["instance", "push"] {
+    for command in ["plugin", "delete"] {
         world.lamina([command]).run().assert_fatal("is not part of this version");
     }
-    world.lamina(["exec", "instance://one", "true"]).run().assert_fatal("Unable to handle ");
+    world.lamina(["exec", "instance://one", "true"]).run().assert_fatal("no instance found with name one");
     world.lamina(["exec", "what://ever", "true"]).run().assert_fatal("unsupported transport type: what");
 }
 
