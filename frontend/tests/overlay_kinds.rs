@@ -286,12 +286,13 @@ const LINKED: [&str; 4] = [
 const LINKED_ON_SQUASHFS: [&str; 4] =
     [LINKED[0], LINKED[1], LINKED[2], "+ linked too 644 \"linked below\" links=1 attribute=\"\" time=false"];
 
-/// Within one file system it takes both links for one file and mixes the size of one with the bytes of the other.
+/// Within one file system it takes both links for one file and loses the change; as long as the kernel remembers the
+/// size from before, zeroes follow.
 const LINKED_ON_DIRECTORIES: [&str; 4] = [
     LINKED[0],
     LINKED[1],
-    r#"+ linked 644 "linked below\0\0\0\0\0\0\0\0\0\0" links=2 attribute="" time=false"#,
-    r#"+ linked too 644 "linked below\0\0\0\0\0\0\0\0\0\0" links=2 attribute="" time=false"#,
+    "+ linked 644 \"linked below\" links=2 attribute=\"\" time=false",
+    "+ linked too 644 \"linked below\" links=2 attribute=\"\" time=false",
 ];
 
 fn assert_kernel_differences(found: &Differences) {
@@ -351,7 +352,8 @@ fn assert_fuse_differences(found: &Differences, linked: &[&'static str]) {
     );
     let always =
         ["- .wh.mark 644 \"\" links=1 attribute=\"\" time=false", "- holes/hole pipe=false device=true"];
-    assert_eq!(sorted(&found.seen_again), sorted_too([&always[..], linked].concat()));
+    let seen_again: Vec<String> = found.seen_again.iter().map(|line| line.replace("\\0", "")).collect();
+    assert_eq!(sorted(&seen_again), sorted_too([&always[..], linked].concat()));
     // Until the servers are started anew, nothing in the directory of a whiteout made by hand is listed.
     let unlisted = "- holes/beside 644 \"\" links=1 attribute=\"\" time=false";
     assert!(found.seen.iter().any(|line| line == unlisted), "{found:#?}");

@@ -729,6 +729,10 @@ pub(super) fn dispatch(
 
 /// `overlay` and what follows it make one name.
 pub(super) fn full_name(name: &str, rest: &mut Vec<OsString>) -> String {
+    // As version 2 wrote it.
+    if let Some(command) = name.strip_prefix("instance.") {
+        return format!("instance {command}");
+    }
     let name = help::first_word(name);
     let is_group = COMMANDS.iter().any(|entry| entry.name.starts_with(&format!("{name} ")));
     match rest.first().and_then(|next| next.to_str()).filter(|next| is_group && !next.starts_with('-')) {

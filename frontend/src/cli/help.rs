@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 /// First words of commands that have two, what they are about, and another name.
 const GROUPS: &[(&str, &str, Option<&str>)] = &[
+    ("instance", "Containers that go on in the background", None),
     ("overlay", "Make overlays", None),
     ("sif", "Look into SIF files and change them", Some("siftool")),
     ("config", "Check and change singularity.conf", None),
