@@ -87,7 +87,9 @@ fn source(argument: &[u8]) -> Option<OwnedFd> {
         b'i' => {
             let number = i32::try_from(number(path)).expect("a process id");
             let process = rustix::process::Pid::from_raw(number).expect("a process id");
-            return Some(pidfd_open(process, PidfdFlags::empty()).expect("the process is there"));
+            let held = pidfd_open(process, PidfdFlags::empty()).expect("the process is there");
+            fcntl(&held, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).expect("it is open");
+            return Some(held);
         }
         b's' => {
             let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty());

@@ -8,6 +8,7 @@ pub(crate) mod fuse;
 use frontend::error::Outcome;
 use frontend::message::{self, Level};
 use frontend::sys::fork;
+use frontend::sys::signal::{Disposition, set_disposition};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 use std::ffi::CString;
@@ -102,6 +103,10 @@ pub(crate) fn doomed(place: &Place, work: impl FnOnce() -> Outcome<()>) -> Pid {
         // SAFETY: both strings end with NUL, and the new process has one thread, so nobody reads the environment
         // meanwhile. The standard library's own call takes a lock that another thread may have held at the fork.
         unsafe { libc::setenv(c"TMPDIR".as_ptr(), path.as_ptr(), 1) };
+        // What a shell starts in the background has them ignored.
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            set_disposition(signal, Disposition::Default).unwrap();
+        }
         work()
     })
 }
