@@ -8,18 +8,19 @@
 //! What it may do there is what every process of a container may: the caller's own rights and no more.
 
 use crate::caller::Caller;
+use crate::proc::HostProc;
 use crate::refusal::{Refusal, Step};
 use crate::sys;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::Uid;
 use protocol::{INSTANCE_FD, SOURCE_FD_FIRST};
-use rustix::fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, MemfdFlags, SealFlags, StatxFlags};
 use rustix::process::PidfdGetfdFlags;
 use std::os::fd::OwnedFd;
 
 /// First bytes of every record.
 const MAGIC: u64 = u64::from_le_bytes(*b"LAMINAI\x01");
-/// Numbers in a record: [`MAGIC`], the user, the namespaces, the container's root mount.
+/// Numbers in a record: [`MAGIC`], the user, the container's root mount, the namespaces.
 const NUMBERS: usize = 3 + NAMESPACES.len();
 /// Bytes of a record: its numbers, little-endian.
 const RECORD_BYTES: usize = NUMBERS * size_of::<u64>();
@@ -39,7 +40,10 @@ const NAMESPACES: [(&str, CloneFlags); 5] = [
 /// What an instance is known by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    numbers: [u64; NUMBERS],
+    user: u64,
+    root_mount: u64,
+    /// Their inode numbers, in the order of [`NAMESPACES`].
+    namespaces: [u64; NAMESPACES.len()],
 }
 
 /// Process 1 of an instance, and what its record says.
@@ -48,48 +52,25 @@ pub struct Instance {
     identity: Identity,
 }
 
-/// The host's `/proc`, held from before the container's hides it.
-pub struct HostProc(OwnedFd);
-
-impl HostProc {
-    /// Opens it; call this before the container's root is entered.
-    pub fn open() -> Result<Self, Refusal> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).step("opening /proc")?;
-        let kind = rustix::fs::fstatfs(&proc).step("looking at /proc")?.f_type;
-        if kind != rustix::fs::PROC_SUPER_MAGIC {
-            return Err(Refusal::new("/proc is not the kernel's, so namespaces cannot be told"));
-        }
-        Ok(Self(proc))
-    }
-
-    /// The number of a namespace of this process.
-    fn namespace(&self, name: &str) -> Result<u64, Refusal> {
-        let path = format!("self/ns/{name}");
-        Ok(rustix::fs::statat(&self.0, &*path, AtFlags::empty()).step("looking at a namespace")?.st_ino)
-    }
-
+impl Identity {
     /// The container that this process is in.
-    pub fn identity(&self, caller: &Caller) -> Result<Identity, Refusal> {
-        let mut numbers = [0; NUMBERS];
-        numbers[..2].copy_from_slice(&[MAGIC, u64::from(caller.uid.as_raw())]);
-        for (number, (name, _)) in numbers[2..].iter_mut().zip(NAMESPACES) {
-            *number = self.namespace(name)?;
+    pub fn here(proc: &HostProc, caller: &Caller) -> Result<Self, Refusal> {
+        let mut namespaces = [0; NAMESPACES.len()];
+        for (number, (name, _)) in namespaces.iter_mut().zip(NAMESPACES) {
+            *number = proc.namespace(name)?;
         }
         let root = rustix::fs::statx(CWD, "/", AtFlags::empty(), StatxFlags::MNT_ID)
             .step("looking at the container's root")?;
-        numbers[NUMBERS - 1] = root.stx_mnt_id;
-        Ok(Identity { numbers })
+        Ok(Self { user: caller.uid.as_raw().into(), root_mount: root.stx_mnt_id, namespaces })
     }
-}
 
-impl Identity {
     /// A record of it. It belongs to whoever this process still is: root, for the setuid starter.
     pub fn record(&self) -> Result<OwnedFd, Refusal> {
         let doing = "writing the instance's record";
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create(c"lamina-instance", flags).step(doing)?;
-        let bytes: Vec<u8> = self.numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let numbers = [MAGIC, self.user, self.root_mount].into_iter().chain(self.namespaces);
+        let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
         if rustix::io::write(&file, &bytes).step(doing)? != RECORD_BYTES {
             return Err(Refusal::new("the instance's record could not be written"));
         }
@@ -100,7 +81,7 @@ impl Identity {
     /// The namespaces that it has and this process has not.
     fn foreign(&self, proc: &HostProc) -> Result<CloneFlags, Refusal> {
         let mut foreign = CloneFlags::empty();
-        for (number, (name, flag)) in self.numbers[2..].iter().zip(NAMESPACES) {
+        for (number, (name, flag)) in self.namespaces.iter().zip(NAMESPACES) {
             foreign.set(flag, proc.namespace(name)? != *number);
         }
         Ok(foreign)
@@ -113,17 +94,22 @@ impl Instance {
         sys::close_range(SOURCE_FD_FIRST + 1, false)?;
         let process = sys::adopt(SOURCE_FD_FIRST)?;
         let identity = read_record(&process, author).ok_or_else(no_instance)?;
-        if identity.numbers[1] != u64::from(caller.uid.as_raw()) {
+        if identity.user != u64::from(caller.uid.as_raw()) {
             return Err(no_instance());
         }
         Ok(Self { process, identity })
+    }
+
+    /// Which one it is, for the log: its mount namespace, as `/proc/PID/ns/mnt` of each of its processes names it.
+    pub fn description(&self) -> String {
+        format!("join=mnt:[{}]", self.identity.namespaces[0])
     }
 
     /// Enters its namespaces, the PID namespace with the next child, and proves that they are those of the record.
     pub fn enter(&self, caller: &Caller) -> Result<(), Refusal> {
         let proc = HostProc::open()?;
         setns(&self.process, self.identity.foreign(&proc)?).map_err(|_| no_instance())?;
-        if proc.identity(caller)? != self.identity {
+        if Identity::here(&proc, caller)? != self.identity {
             return Err(no_instance());
         }
         Ok(())
@@ -150,5 +136,6 @@ fn read_record(process: &OwnedFd, author: Uid) -> Option<Identity> {
     for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(size_of::<u64>())) {
         *number = u64::from_le_bytes(bytes.try_into().ok()?);
     }
-    (numbers[0] == MAGIC).then_some(Identity { numbers })
+    let [MAGIC, user, root_mount, namespaces @ ..] = numbers else { return None };
+    Some(Identity { user, root_mount, namespaces })
 }

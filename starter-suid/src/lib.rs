@@ -8,6 +8,7 @@ mod source;
 mod setuid;
 mod user_namespace;
 mod caller;
+mod proc;
 mod sanitize;
 mod request;
 mod site_config;
@@ -32,8 +33,9 @@ use audit_log::Decision;
 use caller::Caller;
 use evidence::Evidence;
 use hand_over::Monitor;
-use instance::{HostProc, Instance};
+use instance::{Identity, Instance};
 use policy::Permit;
+use proc::HostProc;
 use protocol::Request;
 use refusal::Refusal;
 use source::PrivilegeSource;
@@ -70,7 +72,7 @@ fn start<Source: PrivilegeSource>(caller: &Caller) -> Result<Infallible, Refusal
             make_container(caller, &permit, evidence)
         }
         Ok(Permitted::Join(instance)) => {
-            Source::record(caller, &Decision::Accepted("join=instance"));
+            Source::record(caller, &Decision::Accepted(&instance.description()));
             join(caller, &instance)
         }
         Err(refusal) => {
@@ -98,7 +100,7 @@ fn make_container(caller: &Caller, permit: &Permit, evidence: Evidence) -> Resul
     sanitize::lift_deadline();
     let proc = permit.plan.instance.then(HostProc::open).transpose()?;
     let (built, mounter) = mounter::build(caller, permit, materials)?;
-    let record = proc.map(|proc| proc.identity(caller)?.record()).transpose()?;
+    let record = proc.map(|proc| Identity::here(&proc, caller)?.record()).transpose()?;
     let proof = drop_root::give_up(caller)?;
     mounter.end()?;
     if let Some(monitor) = monitor {

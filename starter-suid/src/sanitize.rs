@@ -1,11 +1,11 @@
 //! A clean process, whatever the caller left behind: descriptors, environment, signals, umask, working directory.
 
+use crate::proc::HostProc;
 use crate::refusal::{EXIT_STATUS, Refusal, Step};
 use crate::sys;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{alarm, chdir};
-use rustix::fs::{CWD, Mode as RMode, OFlags};
 
 /// Seconds until the kernel ends a starter that is stuck before its mounts are made, for example on an image
 /// whose file system never answers.
@@ -31,16 +31,7 @@ pub fn lift_deadline() {
     alarm::cancel();
 }
 
-/// Whether this is the user namespace that the machine started with. A `/proc` that is not the kernel's does not tell.
+/// Whether this is the user namespace that the machine started with.
 pub fn in_initial_user_namespace() -> Result<bool, Refusal> {
-    let proc =
-        rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, RMode::empty())
-            .step("opening /proc")?;
-    let kind = rustix::fs::fstatfs(&proc).step("looking at /proc")?.f_type;
-    if kind != rustix::fs::PROC_SUPER_MAGIC {
-        return Err(Refusal::new("/proc is not the kernel's, so the user namespace cannot be told"));
-    }
-    let namespace = rustix::fs::statat(&proc, "self/ns/user", rustix::fs::AtFlags::empty())
-        .step("looking at the user namespace")?;
-    Ok(namespace.st_ino == INITIAL_USER_NAMESPACE)
+    Ok(HostProc::open()?.namespace("user")? == INITIAL_USER_NAMESPACE)
 }
