@@ -1,49 +1,6 @@
 //! Instances: started, joined, listed and ended.
 
-use std::path::Path;
-use tests::{Command, Output, User, World};
-
-/// A running instance that ends with the test, however that ends.
-struct Instance<'a> {
-    world: &'a World,
-    name: String,
-}
-
-impl<'a> Instance<'a> {
-    /// Starts one. The records are in the account's own home, so its name must be nobody else's.
-    fn start(world: &'a World, options: &[&str], image: &Path, name: &str) -> Self {
-        let instance = Self { world, name: unique(name) };
-        start(world, options, image, &instance.name).run().assert_ok();
-        instance
-    }
-
-    fn reference(&self) -> String {
-        format!("instance://{}", self.name)
-    }
-
-    fn exec(&self, script: &str) -> Output {
-        self.world.lamina(["exec", &self.reference(), "sh", "-c", script]).run()
-    }
-
-    fn stop(&self, options: &[&str]) -> Output {
-        self.world.lamina(["instance", "stop"]).args(options).arg(&self.name).run()
-    }
-}
-
-impl Drop for Instance<'_> {
-    fn drop(&mut self) {
-        self.stop(&["--force"]);
-        self.world.assert_nothing_left();
-    }
-}
-
-fn unique(name: &str) -> String {
-    format!("test-{}-{name}", std::process::id())
-}
-
-fn start(world: &World, options: &[&str], image: &Path, name: &str) -> Command {
-    world.lamina(["instance", "start"]).args(options).arg(image).arg(name)
-}
+use tests::{Instance, Output, User, World};
 
 fn names(list: &Output) -> Vec<String> {
     let rows = list.stdout.lines().skip(1);
@@ -115,21 +72,22 @@ fn an_instance_has_its_overlay_for_as_long_as_it_runs() {
 fn a_name_is_checked_and_taken_once() {
     let world = World::new();
     let image = world.busybox_sif();
-    start(&world, &[], &image, "a/b").run().assert_fatal("a/b is not a valid instance name");
+    Instance::starting(&world, &[], &image, "a/b").run().assert_fatal("a/b is not a valid instance name");
     let instance = Instance::start(&world, &[], &image, "taken");
     let words = format!("instance {} already exists", instance.name);
-    start(&world, &[], &image, &instance.name).run().assert_fatal(&words);
+    Instance::starting(&world, &[], &image, &instance.name).run().assert_fatal(&words);
     instance.exec("true").assert_ok();
 }
 
 #[test]
 fn a_start_that_fails_says_why_and_leaves_no_record() {
     let world = World::new();
-    let name = unique("fails");
+    let name = Instance::unique("fails");
     let missing = world.path("missing.sif");
-    start(&world, &[], &missing, &name).run().assert_status(255);
+    Instance::starting(&world, &[], &missing, &name).run().assert_status(255);
     let image = world.busybox_sif();
-    let output = start(&world, &["--cwd", "/no/such/place"], &image, &name).run().assert_status(255);
+    let output =
+        Instance::starting(&world, &["--cwd", "/no/such/place"], &image, &name).run().assert_status(255);
     assert!(output.stderr.contains("/no/such/place"), "{output}");
     let listed = world.lamina(["instance", "list"]).run().assert_ok();
     assert!(!names(&listed).contains(&name), "{listed}");
@@ -146,12 +104,10 @@ fn its_own_programs_output_is_in_the_logs_and_lists_say_where() {
         "#!/bin/sh\necho \"started with $1\"; echo oops >&2; exec sleep 600\n",
     );
     world.program("/bin/chmod").args(["755", "busybox/.singularity.d/startscript"]).run().assert_ok();
-    let name = unique("logs");
-    start(&world, &[], &image, &name).arg("one").run().assert_ok();
+    let name = Instance::unique("logs");
+    Instance::starting(&world, &[], &image, &name).arg("one").run().assert_ok();
     let instance = Instance { world: &world, name };
-    let listed = world.lamina(["instance", "list", "--json", &instance.name]).run().assert_ok();
-    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("it is JSON");
-    let entry = &listed["instances"][0];
+    let entry = instance.listed();
     assert_eq!(entry["instance"], instance.name.as_str());
     assert_eq!(entry["img"], image.display().to_string());
     let log = |key: &str| {
@@ -187,12 +143,13 @@ fn one_that_does_not_want_to_end_is_killed_after_its_time() {
 fn many_start_at_once_and_all_of_them_end() {
     let world = World::new();
     let image = world.busybox_sif();
-    let running: Vec<_> =
-        (0..20).map(|n| start(&world, &[], &image, &unique(&format!("many-{n}"))).spawn()).collect();
+    let running: Vec<_> = (0..20)
+        .map(|n| Instance::starting(&world, &[], &image, &Instance::unique(&format!("many-{n}"))).spawn())
+        .collect();
     for start in running {
         start.finish().assert_ok();
     }
-    let pattern = unique("many-*");
+    let pattern = Instance::unique("many-*");
     let listed = world.lamina(["instance", "list", &pattern]).run().assert_ok();
     assert_eq!(names(&listed).len(), 20, "{listed}");
     world.lamina(["instance", "stop", &pattern]).run().assert_ok();

@@ -14,6 +14,7 @@
 
 mod command;
 mod images;
+mod instance;
 mod leak;
 mod machine;
 mod oci;
@@ -24,6 +25,7 @@ mod sys;
 mod world;
 
 pub use command::{Command, Output, Running};
+pub use instance::Instance;
 pub use machine::{Installed, User, installed};
 pub use oci::Layout;
 pub use plan::{HandMade, place};

@@ -5,6 +5,7 @@ use crate::leak;
 use crate::machine::{Installed, User, installed};
 use crate::sys::Stand;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, Permissions};
@@ -226,7 +227,11 @@ impl Default for World {
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.assert_nothing_left();
+            return self.assert_nothing_left();
+        }
+        // Who failed has not ended what it had running, or had stopped.
+        for pid in self.processes() {
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }

@@ -3,47 +3,22 @@
 use nix::unistd::Pid;
 use protocol::{Request, frame};
 use std::path::Path;
-use tests::{HandMade, Output, Running, User, World};
+use tests::{HandMade, Instance, Output, Running, User, World};
 
 const NONE: &str = "this is no running instance of yours";
 
-/// A world with an instance of its user's in it, which ends with the test.
-struct WithInstance {
-    world: World,
-    name: String,
-    /// Process 1 of the instance, as the host numbers it.
-    first: Pid,
-}
-
-impl WithInstance {
-    fn new(name: &str) -> Self {
-        let world = World::new();
-        let image = world.busybox_sqfs("gzip");
-        let name = format!("hostile-{}-{name}", std::process::id());
-        world.lamina(["instance", "start"]).arg(&image).arg(&name).run().assert_ok();
-        let listed = world.lamina(["instance", "list", "--json", &name]).run().assert_ok();
-        let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("it is JSON");
-        let pid = listed["instances"][0]["pid"].as_i64().expect("a number");
-        let first = Pid::from_raw(pid.try_into().expect("a process id"));
-        Self { world, name, first }
-    }
-}
-
-impl Drop for WithInstance {
-    fn drop(&mut self) {
-        self.world.lamina(["instance", "stop", "--force", &self.name]).run();
-        self.world.assert_nothing_left();
-    }
-}
-
-/// Asks the starter for a process in the instance that the source stands for.
-fn join(world: &World, source: &str, user: User) -> Output {
+/// A request for a process in the instance that the source stands for.
+pub(crate) fn joining(world: &World, source: &str) -> HandMade {
     let mut plan = HandMade::bare(world, &[], &world.busybox_sqfs("xz")).open_as(0, source);
     plan.frame = Some(frame::encode(&Request::Join).expect("it is a request"));
-    plan.hand_over(world).as_user(user).run()
+    plan
 }
 
-fn pidfd(pid: Pid) -> String {
+fn join(world: &World, source: &str, user: User) -> Output {
+    joining(world, source).hand_over(world).as_user(user).run()
+}
+
+pub(crate) fn pidfd(pid: Pid) -> String {
     format!("i:{pid}")
 }
 
@@ -57,8 +32,10 @@ fn sleeping(world: &World, script: &str) -> Running {
 
 #[test]
 fn only_a_running_instance_of_the_callers_own_is_joined() {
-    let instance = WithInstance::new("own");
-    let (world, first) = (&instance.world, instance.first);
+    let world = World::new();
+    let world = &world;
+    let instance = Instance::start(world, &[], &world.busybox_sqfs("gzip"), "hostile-own");
+    let first = instance.first();
     // Without a payload init ends at once, but it has been reached.
     join(world, &pidfd(first), User::first()).assert_fatal(HandMade::ACCEPTED);
     join(world, &pidfd(first), User::second()).assert_fatal(NONE);
@@ -74,8 +51,10 @@ fn only_a_running_instance_of_the_callers_own_is_joined() {
 
 #[test]
 fn a_record_that_was_handed_on_or_copied_opens_nothing() {
-    let instance = WithInstance::new("record");
-    let (world, first) = (&instance.world, instance.first);
+    let world = World::new();
+    let world = &world;
+    let instance = Instance::start(world, &[], &world.busybox_sqfs("gzip"), "hostile-record");
+    let first = instance.first();
     let record = format!("/proc/{first}/fd/{}", protocol::INSTANCE_FD);
     let copy = world.path("copy").display().to_string();
     for script in [
