@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// A failure that ends the command with `FATAL:` and exit code 255, as scripts of the incumbents expect.
+/// The exit status of every failure of ours, as scripts of the incumbents expect.
+pub const FAILURE_STATUS: u8 = 255;
+
+/// A failure that ends the command with `FATAL:` and [`FAILURE_STATUS`].
 #[derive(Debug)]
 pub struct Failure {
     message: String,

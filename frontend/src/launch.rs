@@ -1,7 +1,7 @@
 //! The last thing the frontend does: become the starter, with the plan, the payload and the sources in place.
 
 use crate::build::{TemporarySandbox, Tools};
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::Flow;
 use crate::flow::namespace::{self, Mapping, Outside};
 use crate::flow::serving::{self, Directories};
@@ -31,9 +31,6 @@ pub const PREFIX: &str = match option_env!("LAMINA_PREFIX") {
     Some(folder) => folder,
     None => "/usr/local",
 };
-
-/// The exit status of a container that there is none of.
-const FAILED: i32 = 255;
 
 /// Where one of the programs is that only other programs start; fixed when this one was built.
 #[must_use]
@@ -139,7 +136,7 @@ fn attend(
     let container = fork_to(|| {
         let Err(failure) = container();
         message::failure(&failure);
-        FAILED
+        FAILURE_STATUS.into()
     })
     .doing(|| "starting the container".into())?;
     let fate = monitor::follow(container);

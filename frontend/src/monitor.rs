@@ -3,7 +3,7 @@
 //! It passes on what it is sent. The signals of a terminal reach the program by themselves, because it is in the same
 //! process group; so those that the kernel sends are not passed on.
 
-use crate::error::{Doing, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Outcome};
 use crate::sys::children::{self, Fate};
 use crate::sys::signal::{self, Disposition};
 use nix::errno::Errno;
@@ -12,8 +12,6 @@ use std::time::Duration;
 
 /// How long to sleep at most between two looks at what happened.
 const NAP: Duration = Duration::from_secs(3600);
-/// What a shell adds to the number of a signal that killed a program.
-const KILLED_BASE: i32 = 128;
 
 /// Waits for a child of this process. Every signal is blocked from then on.
 ///
@@ -35,7 +33,7 @@ pub fn follow(container: Pid) -> Outcome<Fate> {
 }
 
 fn handle(container: Pid, arrival: signal::Arrival) {
-    if arrival.sent && !matches!(arrival.number, libc::SIGCHLD | libc::SIGURG) {
+    if arrival.is_for_others() {
         // A container that is gone is found at the next look.
         let _: Result<(), Errno> = signal::send(container, arrival.number);
     }
@@ -54,16 +52,12 @@ fn stop_with(container: Pid) {
 /// Ends as a child did: dies of the signal that it died of, or returns its status.
 #[must_use]
 pub fn end_like(fate: Fate) -> i32 {
-    match fate {
-        Fate::Exited(status) => status,
-        Fate::Killed(number) => {
-            // The container's memory is what is worth a core dump, not this process's.
-            let _ = nix::sys::prctl::set_dumpable(false);
-            let _ = signal::set_disposition(number, Disposition::Default);
-            let _ = signal::set_blocked(&[]);
-            let _ = signal::send(getpid(), number);
-            KILLED_BASE + number
-        }
-        Fate::Stopped => KILLED_BASE,
+    if let Fate::Killed(number) = fate {
+        // The container's memory is what is worth a core dump, not this process's.
+        let _ = nix::sys::prctl::set_dumpable(false);
+        let _ = signal::set_disposition(number, Disposition::Default);
+        let _ = signal::set_blocked(&[]);
+        let _ = signal::send(getpid(), number);
     }
+    fate.status().unwrap_or(FAILURE_STATUS.into())
 }

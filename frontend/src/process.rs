@@ -3,15 +3,38 @@
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A descriptor that stands for a process, ended or not, and is readable once it has ended.
+///
+/// # Errors
+/// `ESRCH` when there is no such process.
+pub fn hold(pid: Pid) -> Result<OwnedFd, Errno> {
+    let number = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
+    pidfd_open(number, PidfdFlags::empty()).map_err(|error| Errno::from_raw(error.raw_os_error()))
+}
 
 /// When a process was started, in clock ticks since boot; `None` when there is no such process.
 #[must_use]
 pub fn start_of(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The second field is a name in parentheses that may hold anything; the 22nd of all is wanted.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    Some(Stat::read(pid)?.started)
+}
+
+/// What the kernel says of a process in `/proc/PID/stat`.
+struct Stat {
+    /// Whether it has ended, and only its parent has not heard of it.
+    dead: bool,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: Pid) -> Option<Self> {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        // The second field is a name in parentheses that may hold anything. The third and the 22nd are wanted.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        Some(Self { dead: matches!(fields.next()?, "Z" | "X"), started: fields.nth(18)?.parse().ok()? })
+    }
 }
 
 /// A running process, held so that its number cannot become another's.
@@ -22,8 +45,9 @@ impl Process {
     /// The process with this number that was started at this moment; `None` when it has ended.
     #[must_use]
     pub fn find(pid: Pid, started: u64) -> Option<Self> {
-        let held = pidfd_open(rustix::process::Pid::from_raw(pid.as_raw())?, PidfdFlags::empty()).ok()?;
-        (start_of(pid)? == started && !is_dead(pid)).then_some(Self(held))
+        let held = hold(pid).ok()?;
+        let stat = Stat::read(pid)?;
+        (stat.started == started && !stat.dead).then_some(Self(held))
     }
 
     /// Sends it a signal.
@@ -34,23 +58,17 @@ impl Process {
         let signal = Signal::from_named_raw(signal).ok_or(Errno::EINVAL)?;
         pidfd_send_signal(&self.0, signal).map_err(|error| Errno::from_raw(error.raw_os_error()))
     }
+}
 
-    /// The descriptor, which is readable once the process has ended.
-    #[must_use]
-    pub fn into_descriptor(self) -> OwnedFd {
-        self.0
-    }
-
-    /// The same.
-    #[must_use]
-    pub fn descriptor(&self) -> &OwnedFd {
-        &self.0
+/// Readable once the process has ended.
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
-/// Whether it has ended and only its parent has not heard of it.
-fn is_dead(pid: Pid) -> bool {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let stat = String::from_utf8_lossy(&stat);
-    matches!(stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()), None | Some('Z' | 'X'))
+impl From<Process> for OwnedFd {
+    fn from(process: Process) -> Self {
+        process.0
+    }
 }

@@ -4,8 +4,8 @@
 //! program, with the same arguments. That program reads them again through [`super::main_of`] and does the work.
 
 use super::given::Given;
-use super::{FATAL_STATUS, Invocation, Stop};
-use crate::error::Failure;
+use super::{Invocation, Stop};
+use crate::error::{FAILURE_STATUS, Failure};
 use crate::launch;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -34,7 +34,7 @@ pub fn ask_program(name: &str, invocation: &Invocation) -> Result<Vec<u8>, Stop>
     let ended = program.output().map_err(|error| not_started(name, &error))?;
     match ended.status.code() {
         Some(0) => Ok(ended.stdout),
-        code => Err(Stop::Said(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FATAL_STATUS))),
+        code => Err(Stop::Said(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILURE_STATUS))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::given::Given;
 use super::{Invocation, Stop, actions, answer, dry_run, reference};
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::Flow;
 use crate::init::matches_pattern;
 use crate::instance::{self, Folder, Logs, Processes, Record, Stopping};
@@ -27,8 +27,6 @@ use std::time::Duration;
 const SCHEME: &str = "instance://";
 /// How long an instance may take to end, in seconds.
 const PATIENCE_SECONDS: u64 = 10;
-/// The exit status of a failure, which the incumbents' scripts expect.
-const FAILED: u8 = 255;
 /// Spaces between the columns of a list.
 const GAP: usize = 4;
 
@@ -107,11 +105,11 @@ pub(super) fn start(
             Ok(never) => match never {},
         };
         message::failure(&failure);
-        i32::from(FAILED)
+        FAILURE_STATUS.into()
     };
     match instance::start(&folder, &name, become_container, describe)? {
         Ok(()) => message::info("instance started successfully"),
-        Err(status) => return Err(Stop::Said(u8::try_from(status).unwrap_or(FAILED))),
+        Err(status) => return Err(Stop::Said(u8::try_from(status).unwrap_or(FAILURE_STATUS))),
     }
     Ok(())
 }
@@ -140,7 +138,7 @@ pub(super) fn join(
     };
     let payload = planning::payload(&intent, container, signals);
     let flow = if record.userns { Flow::UserNamespace } else { Flow::Setuid };
-    match launch::join(process.into_descriptor(), flow, &payload)? {}
+    match launch::join(process.into(), flow, &payload)? {}
 }
 
 /// What an instance is made of was settled when it was started.

@@ -19,7 +19,7 @@ pub mod reference;
 mod remote;
 mod sif;
 
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::message;
 use crate::payload::Dialect;
 use crate::user::Caller;
@@ -34,8 +34,6 @@ use std::process::ExitCode;
 
 /// Exit status of a command line that cannot be understood.
 const USAGE_STATUS: u8 = 1;
-/// Exit status of everything that fails later.
-const FATAL_STATUS: u8 = 255;
 
 /// What the program is called, and the environment it was called in.
 #[derive(Debug)]
@@ -111,7 +109,7 @@ pub fn main_of(handlers: &'static [Handler]) -> ExitCode {
         }
         Err(Stop::Failed(failure)) => {
             message::failure(&failure);
-            ExitCode::from(FATAL_STATUS)
+            ExitCode::from(FAILURE_STATUS)
         }
         Err(Stop::Said(status)) => ExitCode::from(status),
     }

@@ -14,6 +14,7 @@
 
 use super::codec;
 use crate::image::FileBytes;
+use crate::process;
 use crate::sys::fork;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope,
@@ -25,7 +26,6 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::process::PidfdFlags;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch,
@@ -218,8 +218,7 @@ fn receive(receiver: &mut File) -> Result<Vec<u8>, Unanswered> {
 
 /// Waits for a child that is about to end; `None` when nothing is known of its end.
 fn reap(child: Pid) -> Option<WaitStatus> {
-    let process = rustix::process::Pid::from_raw(child.as_raw())?;
-    let process = rustix::process::pidfd_open(process, PidfdFlags::empty()).ok()?;
+    let process = process::hold(child).ok()?;
     let deadline = Instant::now() + REAP_TIME_MAX;
     while ready(&process, deadline) == Err(Errno::EINTR) {}
     match waitpid(child, Some(WaitPidFlag::WNOHANG)) {

@@ -2,14 +2,13 @@
 
 use crate::error::{Doing, Failure, Outcome};
 use crate::making::Interrupts;
+use crate::process;
 use crate::sys::fork::fork_to;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
-use rustix::process::{PidfdFlags, pidfd_open};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Asks for the root of a mount, in a child that may be stuck for as long as the server is at work, and returns whether
@@ -20,18 +19,12 @@ use std::path::Path;
 pub(super) fn await_answer(at: &Path, interrupts: &Interrupts) -> Outcome<bool> {
     let asking = || "waiting for a FUSE server".to_string();
     let asker = fork_to(|| i32::from(nix::sys::stat::stat(at).is_err())).doing(asking)?;
-    let awaited = wait_for(&ending(asker).doing(asking)?, interrupts);
+    let awaited = wait_for(&process::hold(asker).doing(asking)?, interrupts);
     if awaited.is_err() {
         let _ = kill(asker, Signal::SIGKILL);
     }
     let end = waitpid(asker, None).doing(asking)?;
     awaited.map(|()| end == WaitStatus::Exited(asker, 0))
-}
-
-/// A descriptor that is readable once this child has ended.
-pub(super) fn ending(child: Pid) -> Result<OwnedFd, rustix::io::Errno> {
-    let child = rustix::process::Pid::from_raw(child.as_raw()).ok_or(rustix::io::Errno::SRCH)?;
-    pidfd_open(child, PidfdFlags::empty())
 }
 
 fn wait_for(process: &impl AsFd, interrupts: &Interrupts) -> Outcome<()> {

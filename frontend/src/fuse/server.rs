@@ -1,6 +1,6 @@
 //! One server: its start, its life and its end.
 
-use super::answers::{await_answer, ending};
+use super::answers::await_answer;
 use super::connection;
 use super::stand_in::{self, StandIn};
 use crate::confined::domain::Domain;
@@ -10,6 +10,7 @@ use crate::image::{self, Access, Ext3};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
 use crate::overlay::debugfs;
+use crate::process;
 use crate::sys::signal::{Disposition, set_blocked, set_disposition};
 use crate::sys::{child, descriptors};
 use landlock::RulesetCreated;
@@ -351,7 +352,7 @@ impl Server {
 
     /// Waits for the end of the process. When the command is asked to end, so is the server.
     fn wait(&mut self, interrupts: &Interrupts) -> Result<ExitStatus, io::Error> {
-        let process = ending(self.pid())?;
+        let process = process::hold(self.pid())?;
         let (mut speaks, mut asked, mut patience) = (true, false, PollTimeout::from(SILENT_MILLISECONDS));
         loop {
             let pipe = speaks.then(|| self.words.pipe.as_fd());

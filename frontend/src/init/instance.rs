@@ -6,7 +6,7 @@ use crate::init::execute::Program;
 use crate::init::{Ending, become_program, shim, status_of};
 use crate::instance::tell;
 use crate::payload::{Payload, Text};
-use crate::sys::signal::{self, Arrival};
+use crate::sys::signal;
 use crate::sys::{children, descriptors, fork};
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -74,12 +74,12 @@ fn stay() {
         if ending && alone {
             return;
         }
-        if let Some(Arrival { number, sent: true }) = signal::wait(&signal::ALL, shim::NAP)
-            && !matches!(number, libc::SIGCHLD | libc::SIGURG)
+        if let Some(arrival) = signal::wait(&signal::ALL, shim::NAP)
+            && arrival.is_for_others()
         {
-            ending |= ENDING.contains(&number);
+            ending |= ENDING.contains(&arrival.number);
             // Where nobody is left, nobody hears it.
-            let _ = signal::send(EVERYBODY, number);
+            let _ = signal::send(EVERYBODY, arrival.number);
         }
     }
 }

@@ -17,7 +17,7 @@ mod shim;
 mod signals;
 mod working_directory;
 
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::message::{self, Level};
 use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload};
 use crate::sys::descriptors;
@@ -26,9 +26,6 @@ pub(crate) use shell::matches_pattern;
 use std::convert::Infallible;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-
-/// The exit status of every failure of ours, as the incumbents' scripts expect.
-const FAILURE_STATUS: i32 = 255;
 
 /// The word that makes this program wait outside for process 1 of a PID namespace.
 const MONITOR: &str = "monitor";
@@ -69,7 +66,7 @@ fn status_of(ending: &Ending) -> i32 {
             if let Some(next) = failure.next_step() {
                 message::info(next);
             }
-            FAILURE_STATUS
+            FAILURE_STATUS.into()
         }
     }
 }

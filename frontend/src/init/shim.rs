@@ -5,7 +5,7 @@ use crate::init::environment::Environment;
 use crate::init::execute::Program;
 use crate::init::{Ending, become_program, restrictions, status_of};
 use crate::payload::{Dialect, Payload};
-use crate::sys::children::{self, Fate};
+use crate::sys::children;
 use crate::sys::fork;
 use crate::sys::signal::{self, Disposition};
 use nix::unistd::Pid;
@@ -14,8 +14,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// Added to the number of the signal that killed the program: process 1 cannot die of a signal itself.
-const KILLED_BASE: i32 = 128;
 /// How long to sleep at most between two looks at what happened.
 pub(super) const NAP: Duration = Duration::from_secs(3600);
 /// Where in `/proc/self/stat` the arguments' address is, counted from the field after the name: `proc(5)` calls it
@@ -48,15 +46,15 @@ pub(super) fn prepare(payload: &Payload) {
 fn wait(child: Pid) -> i32 {
     loop {
         while let Ok(Some((process, fate))) = children::reap() {
-            match fate {
-                Fate::Exited(status) if process == child => return status,
-                Fate::Killed(signal) if process == child => return KILLED_BASE + signal,
-                _ => {}
+            if process == child
+                && let Some(status) = fate.status()
+            {
+                // Where the program died of a signal, too: process 1 cannot die of one itself.
+                return status;
             }
         }
         if let Some(arrival) = signal::wait(&signal::ALL, NAP)
-            && arrival.sent
-            && !matches!(arrival.number, libc::SIGCHLD | libc::SIGURG)
+            && arrival.is_for_others()
         {
             // A program that is gone is found at the next look.
             let _ = signal::send(child, arrival.number);

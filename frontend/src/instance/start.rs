@@ -1,7 +1,7 @@
 //! Starting an instance: the command leaves a process behind that becomes the container, and waits until it is there.
 
 use super::{Folder, Record};
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::message::shown;
 use crate::process::start_of;
 use crate::sys::descriptors;
@@ -21,8 +21,6 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes of what a failed start said that are repeated.
 const REPEATED_BYTES_MAX: u64 = 64 << 10;
-/// The exit status of a start that failed where none is known.
-const FAILED: i32 = 255;
 
 /// Where an instance's output goes; it is added to what is there.
 #[derive(Debug)]
@@ -145,7 +143,7 @@ fn teller(socket: &OwnedFd) -> Option<Pid> {
 fn report(monitor: Pid, log: &Path, before: u64) -> i32 {
     let status = match waitpid(monitor, None) {
         Ok(WaitStatus::Exited(_, status)) if status != 0 => status,
-        _ => FAILED,
+        _ => FAILURE_STATUS.into(),
     };
     let mut said = Vec::new();
     if let Ok(mut log) = File::open(log)

@@ -63,7 +63,7 @@ fn ended_by(process: &Process, deadline: Instant) -> Outcome<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(process.descriptor().as_fd(), PollFlags::POLLIN)], timeout) {
+        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(0) if Instant::now() >= deadline => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
             other => return other.map(|_| true).doing(|| "waiting for an instance to end".into()),

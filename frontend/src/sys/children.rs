@@ -14,6 +14,21 @@ pub enum Fate {
     Stopped,
 }
 
+/// What a shell adds to the number of a signal that killed a program.
+const KILLED_BASE: i32 = 128;
+
+impl Fate {
+    /// The exit status that a shell gives it; `None` for a child that lives.
+    #[must_use]
+    pub fn status(self) -> Option<i32> {
+        match self {
+            Self::Exited(status) => Some(status),
+            Self::Killed(signal) => Some(KILLED_BASE + signal),
+            Self::Stopped => None,
+        }
+    }
+}
+
 /// Looks whether this child ended or stopped.
 ///
 /// # Errors

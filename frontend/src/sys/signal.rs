@@ -107,6 +107,15 @@ pub struct Arrival {
     pub sent: bool,
 }
 
+impl Arrival {
+    /// Whether it is for the program that this process waits for: what the kernel sends reaches that one by itself,
+    /// and `SIGCHLD` and `SIGURG` are about this process's own children and descriptors.
+    #[must_use]
+    pub fn is_for_others(self) -> bool {
+        self.sent && !matches!(self.number, libc::SIGCHLD | libc::SIGURG)
+    }
+}
+
 /// Takes one of these signals, which must be blocked, as soon as it is pending, or nothing when the time is over. A
 /// signal that somebody handles meanwhile ends the wait early.
 #[must_use]
