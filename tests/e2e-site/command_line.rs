@@ -1,14 +1,7 @@
 //! What is typed, and what is said back.
 
-use crate::surroundings::inside;
-use std::path::PathBuf;
+use crate::surroundings::{inside, world_and_image};
 use tests::{Command, World};
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 /// The product under one of its names.
 fn by(world: &World, name: &str) -> Command {

@@ -1,14 +1,8 @@
 //! The variables a program starts with, and who overrules whom.
 
-use crate::surroundings::inside;
-use std::path::{Path, PathBuf};
+use crate::surroundings::{inside, world_and_image};
+use std::path::Path;
 use tests::{Command, World};
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 /// The value of `X` in a container.
 fn x(world: &World, options: &[&str], image: &Path) -> Command {

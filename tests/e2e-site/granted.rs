@@ -1,14 +1,8 @@
 //! Directives as a container shows them: each with each of its values.
 
-use crate::surroundings::{at, inside, mounts_of, mounts_with, places};
-use std::path::{Path, PathBuf};
+use crate::surroundings::{at, inside, mounts_of, mounts_with, places, world_and_image};
+use std::path::Path;
 use tests::{Output, World};
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 /// The home directory by the account, which is not the world's.
 fn home_of_first_user() -> String {

@@ -1,18 +1,12 @@
 //! Whatever happens, nothing stays: no mount, loop device, process or file, and nothing half-made is handed over.
 
-use crate::surroundings::inside;
+use crate::surroundings::{inside, world_and_image};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tests::{HandMade, Output, World};
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 #[test]
 fn refusals_early_and_late_leave_nothing() {

@@ -1,16 +1,10 @@
 //! What a container shows of the host, option by option.
 
-use crate::surroundings::{at, inside, mounts_with, places};
+use crate::surroundings::{at, inside, mounts_with, places, world_and_image};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use tests::World;
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 const HOME: &str = "/opt/lamina-test/home/laminatest1";
 

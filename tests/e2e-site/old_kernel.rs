@@ -1,6 +1,6 @@
 //! Kernels that lack newer calls: the other way is taken, or there is one clear refusal.
 
-use crate::surroundings::inside;
+use crate::surroundings::{inside, world_and_image};
 use std::path::Path;
 use tests::{Command, Output, World};
 
@@ -26,8 +26,7 @@ const NO_LAYERS_BY_DESCRIPTOR: &str = "fsconfig:1=5/EINVAL";
 
 #[test]
 fn layers_are_named_where_the_kernel_takes_no_descriptors() {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
+    let (world, image) = world_and_image();
     let overlay = world.ext3_overlay(64).display().to_string();
     let below = world.busybox_sqfs("xz").display().to_string() + ":ro";
     let data = world.mkdir("data").display().to_string() + ":/new/place";
@@ -55,8 +54,7 @@ fn layers_are_named_where_the_kernel_takes_no_descriptors() {
 
 #[test]
 fn nothing_more_is_mounted_the_old_way() {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
+    let (world, image) = world_and_image();
     let overlay = world.ext3_overlay(64).display().to_string();
     let options = ["--overlay", &overlay, "--contain"];
     let places = "cut -d ' ' -f 5,6 /proc/self/mountinfo | sort";
@@ -67,8 +65,7 @@ fn nothing_more_is_mounted_the_old_way() {
 
 #[test]
 fn protection_that_the_kernel_lacks_is_done_without() {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
+    let (world, image) = world_and_image();
     for call in [
         "landlock_create_ruleset/ENOSYS",
         "landlock_create_ruleset/EOPNOTSUPP",
@@ -125,8 +122,7 @@ fn the_oldest_kernel_runs_everything() {
 
 #[test]
 fn whatever_a_newer_call_is_answered_the_container_runs_or_is_refused_once() {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
+    let (world, image) = world_and_image();
     let options = ["--writable-tmpfs", "--contain", "--pid"];
     for call in [
         "openat2",
@@ -163,8 +159,7 @@ fn whatever_a_newer_call_is_answered_the_container_runs_or_is_refused_once() {
 
 #[test]
 fn a_kernel_that_is_too_old_is_one_clear_refusal() {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
+    let (world, image) = world_and_image();
     for call in [
         "openat2",
         "mount_setattr",
@@ -191,7 +186,6 @@ fn a_kernel_that_is_too_old_is_one_clear_refusal() {
 
 #[test]
 fn without_the_means_to_confine_what_reads_images_nothing_is_read() {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
+    let (world, image) = world_and_image();
     is_one_refusal(exec(&world, &["seccomp/ENOSYS"], &[], &image, "echo ran").run());
 }

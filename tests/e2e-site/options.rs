@@ -1,14 +1,8 @@
 //! Options of everyday use, each for what it does to the container.
 
-use crate::surroundings::inside;
+use crate::surroundings::{inside, world_and_image};
 use std::path::{Path, PathBuf};
 use tests::World;
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 #[test]
 fn name_servers_of_ones_own_are_all_that_the_containers_resolv_conf_has() {

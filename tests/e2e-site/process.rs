@@ -1,17 +1,11 @@
 //! The program as a process: what it has of its caller, how it ends, and what signals do.
 
-use crate::surroundings::inside;
+use crate::surroundings::{inside, world_and_image};
 use nix::sys::signal::Signal;
+use nix::unistd::Gid;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 use tests::{User, World};
-
-fn world_and_image() -> (World, PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
-}
 
 #[test]
 fn identity_groups_umask_and_signal_state_are_the_callers() {
@@ -55,28 +49,38 @@ fn no_umask_sets_the_usual_one() {
 #[test]
 fn supplementary_groups_are_kept() {
     let (world, image) = world_and_image();
-    let script = "exec setpriv --reuid 58001 --regid 58001 --groups 58001,2,70002 \"$0\" exec \"$1\" grep Groups /proc/self/status";
+    let gid = world.user().gid;
+    let user = world.user().clone().in_groups([gid.as_raw(), 2, 70002].map(Gid::from_raw).into());
     world
-        .program("/bin/sh")
-        .as_root()
-        .args(["-c", script])
-        .arg(world.installed().lamina())
-        .arg(image)
+        .sh(&[], &image, "grep Groups /proc/self/status")
+        .as_user(user)
         .run()
         .assert_ok()
-        .assert_stdout("Groups:\t2 58001 70002");
+        .assert_stdout(&format!("Groups:\t2 {gid} 70002"));
+}
+
+#[test]
+fn as_many_supplementary_groups_as_the_kernel_takes_are_kept() {
+    /// `NGROUPS_MAX` of `linux/limits.h`.
+    const MOST: u32 = 65536;
+    let (world, image) = world_and_image();
+    let user =
+        world.user().clone().in_groups((0..MOST).map(|number| Gid::from_raw(100_000 + number)).collect());
+    for flow in [&[] as &[&str], &["--userns"]] {
+        let script = "grep '^Groups:' /proc/self/status | wc -w";
+        let output = world.sh(flow, &image, script).as_user(user.clone()).run().assert_ok();
+        output.assert_stdout(&(MOST + 1).to_string());
+    }
 }
 
 #[test]
 fn an_effective_group_of_newgrp_is_kept() {
     let (world, image) = world_and_image();
-    let script = "exec setpriv --reuid 58001 --regid 70002 --clear-groups \"$0\" exec \"$1\" grep -E '^Gid' /proc/self/status";
+    let user = User { gid: Gid::from_raw(70002), ..world.user().clone() };
+    let script = "grep -E '^Gid' /proc/self/status";
     world
-        .program("/bin/sh")
-        .as_root()
-        .args(["-c", script])
-        .arg(world.installed().lamina())
-        .arg(image)
+        .sh(&[], &image, script)
+        .as_user(user)
         .run()
         .assert_ok()
         .assert_stdout("Gid:\t70002\t70002\t70002\t70002");

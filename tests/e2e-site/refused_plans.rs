@@ -1,6 +1,7 @@
 //! The starter decides: plans made by hand, as a frontend that was tampered with could send them, are refused by the
 //! directive, and the refusal says where it is written.
 
+use crate::surroundings::world_and_image;
 use protocol::{AccountFile, Bind, Dev, Mount, Writable};
 use std::path::Path;
 use tests::{HandMade, Output, World, place};
@@ -23,12 +24,6 @@ fn refused_by(world: &mut World, plan: &HandMade, line: &str, text: &str) {
         .assert_stderr_has("FATAL:   container creation failed: ")
         .assert_stderr_has(&place)
         .assert_stderr_has("only the administrator of this site can change that");
-}
-
-fn world_and_image() -> (World, std::path::PathBuf) {
-    let world = World::new();
-    let image = world.busybox_sqfs("gzip");
-    (world, image)
 }
 
 #[test]

@@ -1,8 +1,15 @@
 //! What the tests change around a container, and how they look into one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tests::{Command, Running, World};
+
+/// A world, and an image of a busybox in it.
+pub(crate) fn world_and_image() -> (World, PathBuf) {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    (world, image)
+}
 
 /// A shell script in a container.
 pub(crate) fn inside(world: &World, options: &[&str], image: &Path, script: &str) -> Command {

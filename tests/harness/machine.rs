@@ -56,8 +56,10 @@ pub struct User {
     pub name: String,
     /// User id.
     pub uid: Uid,
-    /// Primary group; test users are in no other.
+    /// Primary group.
     pub gid: Gid,
+    /// Every group; test users are in no other than their primary one.
+    pub groups: Vec<Gid>,
 }
 
 impl User {
@@ -76,10 +78,15 @@ impl User {
         Self::named("root")
     }
 
+    /// The same user, in other groups.
+    pub fn in_groups(self, groups: Vec<Gid>) -> Self {
+        Self { groups, ..self }
+    }
+
     fn named(name: &str) -> Self {
         let account = nix::unistd::User::from_name(name).expect("the account database can be read");
         let account =
             account.unwrap_or_else(|| panic!("there is no user {name}: run `packaging/test up` first"));
-        Self { name: name.to_owned(), uid: account.uid, gid: account.gid }
+        Self { name: name.to_owned(), uid: account.uid, gid: account.gid, groups: vec![account.gid] }
     }
 }

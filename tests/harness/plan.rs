@@ -1,7 +1,7 @@
 //! Plans that no frontend would make, handed to the starter as no frontend would.
 
 use crate::{Command, World};
-use protocol::{ContainerPath, Content, Plan, frame};
+use protocol::{Bind, ContainerPath, Content, Mount, Plan, frame};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
@@ -72,6 +72,18 @@ impl HandMade {
     pub fn source(&mut self, path: &Path) -> protocol::Descriptor {
         self.sources.push(path.to_owned());
         protocol::Descriptor(u16::try_from(self.sources.len() - 1).expect("a plan is short"))
+    }
+
+    /// One more source, to be written to at a place in the container.
+    pub fn bind(&mut self, source: &Path, destination: impl AsRef<OsStr>) {
+        let descriptor = self.source(source);
+        let destination = place(destination);
+        self.plan.mounts.push(Mount::User(Bind {
+            descriptor,
+            destination,
+            read_only: false,
+            optional: false,
+        }));
     }
 
     /// Opens a source in another way: a source of `ask-starter`, such as `p:/path`.

@@ -3,7 +3,7 @@
 use crate::machine::User;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{setgroups, setresgid, setresuid, setsid};
 use std::ffi::CString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -17,8 +17,8 @@ pub(crate) struct Stand {
 
 /// Makes `command` start in a session of its own, as `user`, seeing `stand` where there is one.
 pub(crate) fn start_as(command: &mut std::process::Command, user: &User, stand: Option<Stand>) {
-    let (uid, gid) = (user.uid, user.gid);
-    let in_child = move || become_user(uid, gid, stand.as_ref());
+    let user = user.clone();
+    let in_child = move || become_user(&user, stand.as_ref());
     // SAFETY: between fork and exec of a process with several threads only async-signal-safe calls are allowed:
     // become_user makes system calls on values that were allocated before, and allocates nothing.
     unsafe { command.pre_exec(in_child) };
@@ -32,7 +32,7 @@ fn default_signals() {
     }
 }
 
-fn become_user(uid: Uid, gid: Gid, stand: Option<&Stand>) -> io::Result<()> {
+fn become_user(user: &User, stand: Option<&Stand>) -> io::Result<()> {
     const NONE: Option<&'static std::ffi::CStr> = None;
     setsid()?;
     default_signals();
@@ -41,7 +41,7 @@ fn become_user(uid: Uid, gid: Gid, stand: Option<&Stand>) -> io::Result<()> {
         mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
         mount(Some(file.as_c_str()), in_for.as_c_str(), NONE, MsFlags::MS_BIND, NONE)?;
     }
-    setgroups(&[gid])?;
-    setresgid(gid, gid, gid)?;
-    Ok(setresuid(uid, uid, uid)?)
+    setgroups(&user.groups)?;
+    setresgid(user.gid, user.gid, user.gid)?;
+    Ok(setresuid(user.uid, user.uid, user.uid)?)
 }

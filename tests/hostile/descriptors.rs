@@ -1,10 +1,10 @@
 //! Sources that are not what a plan may name.
 
-use protocol::{Bind, Content, Image, Mount, Window, Writable};
+use protocol::{Content, Image, Mount, Window, Writable};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tests::{HandMade, User, World, place};
+use tests::{HandMade, User, World};
 
 const NOT_AN_IMAGE: &str = "an image must be a regular file, opened for reading";
 
@@ -244,13 +244,7 @@ fn a_directory_is_only_a_directory() {
 
 fn with_bind(plan: &HandMade, source: &Path) -> HandMade {
     let mut plan = plan.clone();
-    let descriptor = plan.source(source);
-    plan.plan.mounts.push(Mount::User(Bind {
-        descriptor,
-        destination: place("/mnt"),
-        read_only: false,
-        optional: false,
-    }));
+    plan.bind(source, "/mnt");
     plan
 }
 

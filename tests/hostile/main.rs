@@ -9,6 +9,7 @@ mod instances;
 mod interference;
 mod kernel_calls;
 mod mounts;
+mod outside;
 mod process_state;
 mod races;
 mod reach;

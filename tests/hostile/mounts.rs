@@ -1,9 +1,10 @@
 //! What a user can put into images, folders and places, and what becomes of it when it is mounted.
 
-use protocol::{Bind, Content, Image, Mount, Window, Writable};
+use crate::outside::{assert_empty, outside};
+use protocol::{Content, Image, Mount, Window, Writable};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tests::{HandMade, World, place};
 
 /// Runs a program of the machine's, as root.
@@ -16,16 +17,6 @@ fn host(program: &str, arguments: &[&str]) {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
-}
-
-fn bind(plan: &mut HandMade, source: &Path, destination: &str) {
-    let descriptor = plan.source(source);
-    plan.plan.mounts.push(Mount::User(Bind {
-        descriptor,
-        destination: place(destination),
-        read_only: false,
-        optional: false,
-    }));
 }
 
 fn bare(world: &World, script: &str) -> HandMade {
@@ -85,7 +76,7 @@ fn setuid_files_and_device_nodes_are_inert_wherever_they_come_from() {
     let user = world.user();
     let nothing = format!("{}\n{}\nCapEff:\t0000000000000000\nPermission denied\n", user.uid, user.gid);
     let mut bound = bare(&world, &look("/mnt"));
-    bind(&mut bound, &folder, "/mnt");
+    bound.bind(&folder, "/mnt");
     assert_eq!(bound.hand_over(&world).run().stdout, nothing);
 
     let overlaid = with_overlay(&world, &look("/tools"), |content| {
@@ -124,7 +115,7 @@ fn every_mount_below_a_bind_gets_the_flags_too_and_keeps_its_own() {
         world.mkdir(&format!("folder/{name}"));
     }
     let mut plan = bare(&world, "grep ' /mnt' /proc/self/mountinfo | cut -d' ' -f5,6");
-    bind(&mut plan, &folder, "/mnt");
+    plan.bind(&folder, "/mnt");
     let (program, arguments) = plan.prepare(&world);
     let prepare = "mount -t tmpfs -o suid,dev t $W/home/folder/plain; \
         mount -t tmpfs -o ro,noexec,suid,dev t $W/home/folder/closed";
@@ -275,20 +266,6 @@ fn loop_devices_go_with_their_container_and_those_of_others_stay() {
     assert_eq!(still.expect("it is still attached").trim(), text(&foreign));
 }
 
-/// A folder outside the container that everybody may write to, and that must stay empty.
-fn outside(world: &World) -> PathBuf {
-    let outside = world.folder().join("outside");
-    fs::create_dir_all(&outside).expect("it is our folder");
-    fs::set_permissions(&outside, Permissions::from_mode(0o777)).expect("it is our folder");
-    outside
-}
-
-#[track_caller]
-fn assert_empty(folder: &Path) {
-    let found: Vec<_> = fs::read_dir(folder).expect("it is our folder").filter_map(Result::ok).collect();
-    assert!(found.is_empty(), "something was made outside: {found:?}");
-}
-
 #[test]
 fn links_on_the_way_to_a_place_lead_nowhere_outside() {
     let mut world = World::new();
@@ -323,8 +300,8 @@ fn links_on_the_way_to_a_place_lead_nowhere_outside() {
                 let mut plan = bare.clone();
                 plan.plan.writable = writable;
                 plan.plan.mounts.push(Mount::Proc);
-                bind(&mut plan, &marked, &format!("/link/new-{number}"));
-                bind(&mut plan, &marked, "/link");
+                plan.bind(&marked, format!("/link/new-{number}"));
+                plan.bind(&marked, "/link");
                 let output = plan.hand_over(&world).run();
                 // What was attached is in the container, or nothing is run.
                 let attached: u32 = output.stdout.trim_end().parse().unwrap_or(0);
@@ -356,7 +333,7 @@ fn a_start_makes_nothing_in_what_its_user_brought() {
             let mut plan = HandMade::from(&world, &["--contain"], &sandbox);
             plan.plan.writable = writable;
             for destination in ["/mnt", "/new/place", "/mnt/below"] {
-                bind(&mut plan, &folder, destination);
+                plan.bind(&folder, destination);
             }
             let output = plan.hand_over(&world).run();
             assert_eq!(output.status, Some(255), "{output}");
@@ -375,7 +352,7 @@ fn a_false_proc_deceives_nobody_but_its_owner() {
     world.write("proc/self/mountinfo", "false");
     world.write("proc/self/attr/exec", "");
     plan.plan.mounts.clear();
-    bind(&mut plan, &proc, "/proc");
+    plan.bind(&proc, "/proc");
     let uid = world.user().uid;
     let output = plan.hand_over(&world).run().assert_ok();
     assert_eq!(output.stdout, format!("{uid}\nfalse"), "{output}");

@@ -1,6 +1,6 @@
 //! What a caller can leave behind in the process that becomes the starter.
 
-use protocol::{Bind, Dev, Mount, Scratch};
+use protocol::{Dev, Mount, Scratch};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -94,13 +94,7 @@ fn closed_standard_streams_are_no_place_for_the_starters_files() {
     let script = "s=$(for f in 0 1 2; do readlink /proc/$$/fd/$f; done); echo \"$s\" >/mnt/seen";
     let (world, _, mut plan) = running(script);
     let folder = world.mkdir("folder");
-    let descriptor = plan.source(&folder);
-    plan.plan.mounts.push(Mount::User(Bind {
-        descriptor,
-        destination: place("/mnt"),
-        read_only: false,
-        optional: false,
-    }));
+    plan.bind(&folder, "/mnt");
     for closed in 0..8 {
         let _ = std::fs::remove_file(folder.join("seen"));
         let is_closed = |fd: u8| closed >> fd & 1 == 1;
@@ -124,13 +118,7 @@ fn closed_standard_streams_are_no_place_for_the_starters_files() {
 fn with_closed_streams_and_few_descriptors_there_is_a_whole_container_or_none() {
     let (world, _, mut plan) = running("echo in >/mnt/seen");
     let folder = world.mkdir("folder");
-    let descriptor = plan.source(&folder);
-    plan.plan.mounts.push(Mount::User(Bind {
-        descriptor,
-        destination: place("/mnt"),
-        read_only: false,
-        optional: false,
-    }));
+    plan.bind(&folder, "/mnt");
     let seen = folder.join("seen");
     for closed in 1..8u8 {
         for limit in (0..=8).chain([16, 40]) {

@@ -1,40 +1,21 @@
 //! Names that are exchanged while a starter is at work.
 
 use crate::interference::{calls, interfere};
+use crate::outside::{assert_empty, outside};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use protocol::{Bind, Mount, Writable};
+use protocol::{Mount, Writable};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tests::{HandMade, Output, World, place};
+use tests::{HandMade, Output, World};
 
 /// With this variable each loop goes on for as many seconds; without, for a few.
 const SECONDS: &str = "LAMINA_TEST_RACE_SECONDS";
 const SECONDS_USUAL: u64 = 6;
 /// Exchanges without which a loop proves little.
 const EXCHANGES_MIN: u32 = 1000;
-
-/// A folder outside the container that everybody may write to, and that must stay empty.
-fn outside(world: &World) -> PathBuf {
-    let outside = world.folder().join("outside");
-    fs::create_dir_all(&outside).expect("it is our folder");
-    fs::set_permissions(&outside, Permissions::from_mode(0o777)).expect("it is our folder");
-    outside
-}
-
-#[track_caller]
-fn assert_empty(folder: &Path) {
-    let found: Vec<_> = fs::read_dir(folder).expect("it is our folder").filter_map(Result::ok).collect();
-    assert!(found.is_empty(), "something was made outside: {found:?}");
-}
-
-fn bind(plan: &mut HandMade, source: &Path, destination: &str) {
-    let descriptor = plan.source(source);
-    let destination = place(destination);
-    plan.plan.mounts.push(Mount::User(Bind { descriptor, destination, read_only: false, optional: false }));
-}
 
 /// A sandbox of the user's as root, with binds below `/place`, which can be exchanged with a link to a folder outside.
 fn sandbox_with_binds(writable: Writable) -> (World, HandMade, PathBuf) {
@@ -48,8 +29,8 @@ fn sandbox_with_binds(writable: Writable) -> (World, HandMade, PathBuf) {
     let mut plan = HandMade::bare(&world, &[], &sandbox).running(&world, script);
     plan.plan.mounts.push(Mount::Proc);
     plan.plan.writable = writable;
-    bind(&mut plan, &marked, "/place/below");
-    bind(&mut plan, &marked, "/place");
+    plan.bind(&marked, "/place/below");
+    plan.bind(&marked, "/place");
     (world, plan, outside)
 }
 

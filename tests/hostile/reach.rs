@@ -1,9 +1,8 @@
 //! What a user may not reach, and may not even learn of, through a container.
 
-use protocol::{Bind, Content, Image, Mount};
+use protocol::{Content, Image, Mount};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use tests::{HandMade, World, place};
 
 /// A tree of the host's with a part that is closed to the user: `closed/there`, which only root reaches, in a folder
@@ -36,16 +35,6 @@ fn no_overlay_image_copies_what_a_directory_keeps_from_its_reader() {
     plan.hand_over(&world).run().assert_ok().assert_stdout("moved");
 }
 
-fn bind(plan: &mut HandMade, source: &Path, destination: &str) {
-    let descriptor = plan.source(source);
-    plan.plan.mounts.push(Mount::User(Bind {
-        descriptor,
-        destination: place(destination),
-        read_only: false,
-        optional: false,
-    }));
-}
-
 /// A file to bind, and what is said when it is bound over something in a closed folder: it must not depend on what
 /// is there.
 #[track_caller]
@@ -54,7 +43,7 @@ fn says_the_same(world: &World, plan: &HandMade, closed: &str) {
     let mut said = Vec::new();
     for name in ["there", "not-there", "there/below"] {
         let mut plan = plan.clone();
-        bind(&mut plan, &file, &format!("{closed}/{name}"));
+        plan.bind(&file, format!("{closed}/{name}"));
         let output = plan.hand_over(world).run();
         assert_ne!(output.status, Some(0), "{output}");
         said.push(output.stderr.replace(&format!("{closed}/{name}"), "PLACE"));
@@ -79,7 +68,7 @@ fn a_directory_of_the_hosts_that_is_bound_tells_nothing_of_what_its_user_cannot_
     let image = world.busybox_sqfs("gzip");
     let tree = closed_tree(&world);
     let mut plan = HandMade::bare(&world, &[], &image).running(&world, "echo in");
-    bind(&mut plan, &tree, "/mnt");
+    plan.bind(&tree, "/mnt");
     says_the_same(&world, &plan, "/mnt/closed");
 }
 
@@ -91,7 +80,7 @@ fn an_underlay_opens_no_closed_folder() {
     let mut plan = HandMade::bare(&world, &[], &image)
         .running(&world, "cd /closed && echo *; read line </closed/there; echo $line");
     let file = world.write("file", "mine");
-    bind(&mut plan, &file, "/closed/new");
+    plan.bind(&file, "/closed/new");
     world.conf("enable underlay = preferred\n");
     let output = plan.hand_over(&world).run();
     assert!(!output.stdout.contains("there") && !output.stdout.contains("secret"), "{output}");
@@ -104,7 +93,7 @@ fn what_others_have_closed_cannot_be_opened_for_a_plan_nor_by_the_starter() {
     let tree = closed_tree(&world);
     let plan = HandMade::bare(&world, &[], &image).running(&world, "cat /mnt/closed/there");
     let mut through = plan.clone();
-    bind(&mut through, &tree, "/mnt");
+    through.bind(&tree, "/mnt");
     let output = through.hand_over(&world).run();
     assert!(output.status != Some(0) && !output.stdout.contains("secret"), "{output}");
     // The same as an image: the kernel keeps the user from opening what is below.
