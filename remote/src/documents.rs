@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// Most bytes of an index, a manifest or a configuration.
 pub(crate) use frontend::oci_sif::DOCUMENT_BYTES_MAX;
 /// Most layers of an image.
-const LAYERS_MAX: usize = 1024;
+pub(crate) const LAYERS_MAX: usize = 1024;
 
 /// A document or a layer by its digest.
 #[derive(Clone, PartialEq, Eq, Deserialize, Debug)]

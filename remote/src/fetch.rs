@@ -1,11 +1,12 @@
 //! From a reference to an image on this machine.
 
 use crate::cache::Cache;
-use crate::documents::Platform;
-use crate::image::{self, Blob, Image};
+use crate::documents::{Manifest, Platform};
+use crate::image::{self, Image};
 use crate::native;
 use crate::platform;
 use crate::registry::{Access, Registry};
+use crate::source::{Found, Source};
 use frontend::build::{Origin, Tools};
 use frontend::cli::given::Given;
 use frontend::cli::{Invocation, Stop, answer, reference};
@@ -15,7 +16,6 @@ use frontend::making::Interrupts;
 use frontend::message::shown;
 use frontend::site;
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -33,40 +33,20 @@ pub(crate) struct Job<'a> {
     pub(crate) tools: Tools<'a>,
 }
 
-/// Checks that images with a scheme can be fetched at all.
-///
-/// # Errors
-/// They cannot; the hint says what can be done.
-pub(crate) fn check_scheme(scheme: &str) -> Outcome<()> {
-    let instead = match scheme {
-        "docker" | "oras" => return Ok(()),
-        "library" => {
-            "The library speaks a protocol of its own; many of its images are in registries too: docker://NAME"
-        }
-        "shub" => "Singularity Hub was closed in 2021; look for the image in a registry",
-        "docker-daemon" => "Save the image with 'docker save', and put it into a registry with skopeo",
-        "oci" | "oci-archive" | "docker-archive" => {
-            "Put the image into a registry with skopeo; one on this machine will do, with --no-https"
-        }
-        _ => "Fetch the image with curl or wget, and name the file",
-    };
-    Err(Failure::new(format!("{scheme} images are not supported")).hint(instead))
-}
-
-/// Fetches what a reference names, as a SIF in the cache.
+/// Fetches what a source has for a platform, as a SIF in the cache.
 ///
 /// # Errors
 /// Says why there is none.
-pub(crate) fn sif(scheme: &str, rest: &str, registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
-    match scheme {
-        "oras" => stored_sif(registry, job),
-        _ => native_sif(registry, &Origin::new(scheme, rest), job),
+pub(crate) fn sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
+    match source {
+        Source::Registry(registry) if origin.bootstrap == "oras" => stored_sif(registry, job),
+        _ => native_sif(source, origin, job),
     }
 }
 
 /// Fetches a SIF that a registry stores whole.
 fn stored_sif(registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
-    let (_, digest, manifest) = registry.image_manifest(job.platform)?;
+    let Found { digest, manifest, .. } = registry.image(job.platform)?;
     let sif = job.cache.image("oras", digest)?;
     if sif.exists() {
         return Ok(sif);
@@ -89,28 +69,25 @@ fn stored_sif(registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
     Ok(sif)
 }
 
-/// Fetches the image that a registry has for a platform, and makes a native SIF of it, in the cache.
-///
-/// # Errors
-/// Says why there is none.
-pub(crate) fn native_sif(registry: &Registry<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
-    let (_, digest, manifest) = registry.image_manifest(job.platform)?;
-    let sif = job.cache.image("oci-tmp", digest)?;
+/// Makes a native SIF of an image, in the cache.
+fn native_sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
+    let found = source.image(job.platform)?;
+    let sif = job.cache.image("oci-tmp", found.digest)?;
     if sif.exists() {
         return Ok(sif);
     }
-    image::check_kind(&manifest)?;
-    let blobs: Vec<_> = [&manifest.config].into_iter().chain(&manifest.layers).cloned().collect();
-    registry.fetch(&blobs, job.cache)?;
-    let open = |digest| -> Outcome<Blob> {
-        let path = job.cache.blob(digest)?;
-        Blob::whole(File::open(&path).doing(|| format!("opening {}", shown(&path)))?)
-    };
-    let config = open(manifest.config.digest)?.document()?;
-    let layers = manifest.layers.iter().map(|layer| open(layer.digest)).collect::<Outcome<_>>()?;
-    let image = Image::new(&manifest, &config, layers)?;
+    image::check_kind(&found.manifest)?;
+    let image = image(source, &found.manifest, job.cache)?;
     native::make(&image, origin, &sif, Existing::Replace, job.tools)?;
     Ok(sif)
+}
+
+/// Brings the parts of an image together.
+fn image(source: &Source<'_>, manifest: &Manifest, cache: &Cache) -> Outcome<Image> {
+    let wanted: Vec<_> = [&manifest.config].into_iter().chain(&manifest.layers).cloned().collect();
+    let mut blobs = source.blobs(&wanted, cache)?;
+    let config = blobs.remove(0).document()?;
+    Image::new(manifest, &config, blobs)
 }
 
 /// Fetches an image that is to be run or built from, and prints where it is. Without a cache that is a directory of its
@@ -121,9 +98,8 @@ pub(crate) fn native_sif(registry: &Registry<'_>, origin: &Origin, job: Job<'_>)
 pub(crate) fn for_use(invocation: &Invocation, given: &Given, source: Option<&OsString>) -> Result<(), Stop> {
     let named = source.map(|source| reference::split(source)).transpose()?.flatten();
     let Some((scheme, rest)) = named else {
-        return Err(Failure::new("this image is on this machine and needs no network").into());
+        return Err(Failure::new("this image needs not be fetched").into());
     };
-    check_scheme(scheme)?;
     let interrupts = Interrupts::hold()?;
     let programs = site::programs(&site::load()?);
     let cache = Cache::open(invocation, given.is_on("disable-cache"))?;
@@ -133,8 +109,8 @@ pub(crate) fn for_use(invocation: &Invocation, given: &Given, source: Option<&Os
         platform: &platform::wanted(given)?,
         tools: Tools { programs: &programs, interrupts: &interrupts },
     };
-    let registry = Registry::of(scheme, rest, &job.access, &interrupts)?;
-    let sif = sif(scheme, rest, &registry, job)?;
+    let source = Source::of(scheme, rest, &job.access, &interrupts)?;
+    let sif = sif(&source, &Origin::new(scheme, rest), job)?;
     let sif = cache.keep(sif)?;
     answer::print([sif.as_os_str().as_bytes(), b"\n"].concat())?;
     Ok(())

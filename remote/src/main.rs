@@ -7,12 +7,14 @@ mod documents;
 mod fetch;
 mod image;
 mod layers;
+mod local;
 mod native;
 mod platform;
 mod prompt;
 mod pull;
 mod push;
 mod registry;
+mod source;
 
 use frontend::cli::delegate::Handler;
 

@@ -3,8 +3,9 @@
 use crate::cache::Cache;
 use crate::fetch::{self, Job};
 use crate::platform;
-use crate::registry::{Access, Registry};
-use frontend::build::Tools;
+use crate::registry::Access;
+use crate::source::Source;
+use frontend::build::{Origin, Tools};
 use frontend::cli::given::Given;
 use frontend::cli::{Invocation, Stop, reference};
 use frontend::error::{Doing, Failure, Outcome};
@@ -32,7 +33,6 @@ pub(crate) fn pull(invocation: &Invocation, given: &Given, words: &[OsString]) -
             .hint("Say where it is: docker://NAME, oras://NAME, oci:FOLDER")
             .into());
     };
-    fetch::check_scheme(scheme)?;
     let interrupts = Interrupts::hold()?;
     let programs = site::programs(&site::load()?);
     let job = Job {
@@ -41,10 +41,10 @@ pub(crate) fn pull(invocation: &Invocation, given: &Given, words: &[OsString]) -
         platform: &platform::wanted(given)?,
         tools: Tools { programs: &programs, interrupts: &interrupts },
     };
-    let registry = Registry::of(scheme, rest, &job.access, &interrupts)?;
-    let target = target(given, output, registry.last_name(), "sif")?;
+    let source = Source::of(scheme, rest, &job.access, &interrupts)?;
+    let target = target(given, output, source.last_name(), "sif")?;
     let existing = settle(&target, given.is_on("force"))?;
-    let sif = fetch::sif(scheme, rest, &registry, job)?;
+    let sif = fetch::sif(&source, &Origin::new(scheme, rest), job)?;
     Ok(copy(&sif, &target, existing)?)
 }
 

@@ -1,6 +1,6 @@
 //! `push`: an image of this machine into a registry.
 
-use crate::fetch::{self, SIF_LAYER};
+use crate::fetch::SIF_LAYER;
 use crate::image::Blob;
 use crate::registry::{Access, Registry};
 use frontend::cli::given::Given;
@@ -43,7 +43,9 @@ pub(crate) fn push(invocation: &Invocation, given: &Given, words: &[OsString]) -
             push_layers(&opened, &connect()?)?;
         }
         _ => {
-            fetch::check_scheme(scheme)?;
+            return Err(Failure::new(format!("images cannot be pushed to {scheme}:"))
+                .hint("Push to oras://REGISTRY/NAME:TAG, or an OCI-SIF to docker://; 'skopeo copy' puts an image from a registry anywhere else")
+                .into());
         }
     }
     Ok(())

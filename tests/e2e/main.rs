@@ -4,6 +4,7 @@ mod harness;
 mod installation;
 mod run;
 mod overlay;
+mod local_oci;
 mod locks;
 mod interruptions;
 mod combinations;

@@ -1,6 +1,7 @@
 //! OCI images, made by a program of other people.
 
 use crate::images::busybox_root;
+use crate::registry::skopeo;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -36,6 +37,12 @@ impl Layout {
     /// Its folder and the image in it.
     pub fn reference(&self) -> String {
         format!("{}:latest", self.path().display())
+    }
+
+    /// Copies the image to a layout or archive that everybody can read; `form` is skopeo's word for which.
+    pub fn copy_to(&self, form: &str, target: &Path, name: &str) {
+        let from = format!("oci:{}", self.reference());
+        skopeo(&["copy", "--quiet", &from, &format!("{form}:{}:{name}", target.display())]);
     }
 
     /// Adds a file or folder.

@@ -12,4 +12,5 @@ mod tree;
 mod write;
 
 pub(crate) use compression::decompressed;
+pub(crate) use tar_reader::{Entries, Kind};
 pub(crate) use tree::{Attributes, Put, Tree};

@@ -12,21 +12,21 @@ const RECORDS_BYTES_MAX: u64 = 1 << 20;
 
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Entry {
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds since 1970; earlier times are taken for 0.
-    pub(super) mtime: u32,
+    pub(crate) mtime: u32,
     /// Extended attributes by name, in the order of the stream.
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What an entry is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File { size: u64 },
     HardLink(Vec<u8>),
     Symlink(Vec<u8>),
@@ -38,7 +38,7 @@ pub(super) enum Kind {
 
 /// A tar stream, read entry by entry. Reading from it gives the content of the entry that came last.
 #[derive(Debug)]
-pub(super) struct Entries<R> {
+pub(crate) struct Entries<R> {
     input: R,
     /// What is left of the last entry's content.
     content: u64,
@@ -59,17 +59,17 @@ struct Extended {
 }
 
 impl<R: Read> Entries<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self { input, content: 0, padding: 0 }
     }
 
     /// What the entries are read from, wherever it has got to.
-    pub(super) fn into_inner(self) -> R {
+    pub(crate) fn into_inner(self) -> R {
         self.input
     }
 
     /// The next entry; `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut extended = Extended::default();
         loop {
             self.skip()?;

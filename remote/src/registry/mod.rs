@@ -10,8 +10,9 @@ mod upload;
 pub(crate) use credentials::Access;
 
 use crate::digest::check;
-use crate::documents::{self, Answer, Manifest, Platform};
+use crate::documents::{self, Answer, Platform};
 use crate::platform;
+use crate::source::Found;
 use frontend::error::{Doing, Failure, Outcome};
 use frontend::making::Interrupts;
 use frontend::message::{self, shown};
@@ -86,14 +87,14 @@ impl<'a> Registry<'a> {
         (name, self.reference.tag().unwrap_or("latest"))
     }
 
-    /// The manifest of the image for a platform, as it is stored, and its digest.
+    /// The image for a platform.
     ///
     /// # Errors
     /// There is none, or the registry cannot be reached or refuses.
-    pub(crate) fn image_manifest(&self, platform: &Platform) -> Outcome<(Vec<u8>, Digest, Manifest)> {
+    pub(crate) fn image(&self, platform: &Platform) -> Outcome<Found> {
         let (bytes, digest) = self.manifest(&self.reference)?;
         match documents::read_answer(&bytes)? {
-            Answer::Manifest(manifest) => Ok((bytes, digest, manifest)),
+            Answer::Manifest(manifest) => Ok(Found { bytes, digest, manifest }),
             Answer::Index(entries) => {
                 let entry = platform::choose(&entries, platform)?;
                 let digest = entry.digest;
@@ -101,7 +102,7 @@ impl<'a> Registry<'a> {
                 let (bytes, came) = self.manifest(&one)?;
                 check(came, digest, "the manifest")?;
                 let manifest = documents::read_manifest(&bytes)?;
-                Ok((bytes, digest, manifest))
+                Ok(Found { bytes, digest, manifest })
             }
         }
     }
