@@ -23,6 +23,8 @@ const COMMANDS: &[Handler] = &[
     ("build", |invocation, given, words| fetch::for_use(invocation, given, words.get(1))),
     ("exec", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("explain", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+    ("instance run", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
+    ("instance start", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("pull", pull::pull),
     ("push", push::push),
     ("run", |invocation, given, words| fetch::for_use(invocation, given, words.first())),

@@ -125,6 +125,23 @@ fn its_own_programs_output_is_in_the_logs_and_lists_say_where() {
 }
 
 #[test]
+fn its_first_process_is_written_to_a_file_for_whoever_watches_it() {
+    let world = World::new();
+    let file = world.write("old.pid", "1\n");
+    let instance = Instance::start(&world, &["--pid-file", "old.pid"], &world.busybox_sif(), "watched");
+    let written = std::fs::read_to_string(&file).expect("it was there before");
+    let listed = world.lamina(["instance", "list", &instance.name]).run().assert_ok();
+    assert!(listed.stdout.contains(&format!("    {}    ", written.trim_end())), "{written} {listed}");
+    drop(instance);
+
+    let image = world.busybox_sif();
+    let other = Instance { world: &world, name: unique("unwritten") };
+    let start = start(&world, &["--pid-file", "/no/such/folder/pid"], &image, &other.name).run();
+    start.assert_ok().assert_stderr_has("WARNING: while").assert_stderr_has("/no/such/folder");
+    other.exec("true").assert_ok();
+}
+
+#[test]
 fn one_that_does_not_want_to_end_is_killed_after_its_time() {
     let world = World::new();
     let image = world.busybox_sandbox();

@@ -1,6 +1,7 @@
 //! `exec`, `run`, `shell` and `test`, and `explain`, which is `exec` up to the plan.
 
 use super::given::Given;
+use super::remote::Fetched;
 use super::{Invocation, Stop};
 use super::{dry_run, explain, instance, reference, remote};
 use crate::error::Outcome;
@@ -42,11 +43,7 @@ pub(super) fn act(
     if let Some(name) = instance::name_in(&image).filter(|_| name != EXPLAIN) {
         return instance::join(invocation, name, action, given, signals);
     }
-    let fetched = match reference::split(&image)? {
-        Some(_) => Some(remote::fetch(invocation, &given)?),
-        None => None,
-    };
-    let image = fetched.as_ref().map_or_else(|| PathBuf::from(image), |fetched| fetched.path.clone());
+    let (image, fetched) = on_this_machine(invocation, image, &given)?;
     let mut intent = settle(invocation, action, image, given)?;
     let (site, caller) = (site::load()?, Caller::look_up()?);
     let only_asked = name == EXPLAIN || intent.dry_run.is_some();
@@ -73,6 +70,19 @@ pub(super) fn act(
     }
     let payload = planning::payload(&intent, planned.container(), signals);
     match launch::start(planned, &payload, &site, planning::may_extract(&intent, &site), extracted)? {}
+}
+
+/// The path of an image; one that is elsewhere is fetched, and may be gone when that value is dropped.
+pub(super) fn on_this_machine(
+    invocation: &Invocation,
+    image: OsString,
+    given: &Given,
+) -> Result<(PathBuf, Option<Fetched>), Stop> {
+    if reference::split(&image)?.is_none() {
+        return Ok((PathBuf::from(image), None));
+    }
+    let fetched = remote::fetch(invocation, given)?;
+    Ok((fetched.path.clone(), Some(fetched)))
 }
 
 /// What is wanted of this image.

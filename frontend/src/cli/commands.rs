@@ -560,7 +560,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "instance start",
         synopsis: "[options...] <image> <name> [args...]",
         about: "Start an instance: the image's start script, in the background",
-        flags: &[flags::ACTION],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS, flags::INSTANCE_START],
         positionals: (2, usize::MAX),
         interspersed: false,
         notes: "",
@@ -575,7 +575,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "instance run",
         synopsis: "[options...] <image> <name> [args...]",
         about: "Start an instance with the image's own program",
-        flags: &[flags::ACTION],
+        flags: &[flags::ACTION, flags::REGISTRY_ACCESS, flags::INSTANCE_START],
         positionals: (2, usize::MAX),
         interspersed: false,
         notes: "",
@@ -830,14 +830,4 @@ fn build_settings(invocation: &Invocation, wanted: Option<&OsString>) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_command_has_a_sound_definition() {
-        for entry in COMMANDS {
-            definition(entry, "lamina").debug_assert();
-            assert!(instead_of(entry.name).is_none());
-        }
-    }
-}
+mod tests;

@@ -304,6 +304,19 @@ pub const PULL: &[Flag] = &[
     absent("library", Text, &["LIBRARY"], LIBRARY),
 ];
 
+/// The flags that `instance start` and `instance run` have beside [`ACTION`].
+pub const INSTANCE_START: &[Flag] = &[
+    flag("pid-file", Text, &["PID_FILE"], "File to write the number of the instance's first process to")
+        .takes("FILE", Paths)
+        .under(OTHER),
+    absent(
+        "boot",
+        Switch,
+        &["BOOT"],
+        "start the programs of the image with a start script; systemd-nspawn boots a directory",
+    ),
+];
+
 /// The flag that `shell` has beside [`ACTION`].
 pub const SHELL_ONLY: &[Flag] =
     &[flag("shell", Text, &["SHELL"], "Program to start as the shell").takes("PATH", Nothing).short('s')];
@@ -451,6 +464,7 @@ pub const DOCTOR: &[Flag] = &[flag("json", Switch, &[], "Print JSON")];
 pub const INSTANCE_LIST: &[Flag] = &[
     flag("json", Switch, &["JSON"], "Print JSON").short('j'),
     flag("logs", Switch, &["LOGS"], "Print where the logs are").short('l'),
+    accepted("all", Switch, &["ALL"], "Every instance is listed").short('a'),
     OF_USER,
 ];
 
@@ -574,7 +588,7 @@ pub const VERIFY: &[Flag] = &[
         "Accept the signatures of tools before 2020, which cover data only, and no others",
     ),
     accepted("local", Switch, &["LOCAL_VERIFY"], "Only keys on this machine are ever used").short('l'),
-    absent("url", Text, &[], KEYSERVERS).short('u'),
+    absent("url", Text, &["URL"], KEYSERVERS).short('u'),
     absent("certificate", Text, &["VERIFY_CERTIFICATE"], CERTIFICATES),
     absent("certificate-intermediates", Text, &["VERIFY_INTERMEDIATES"], CERTIFICATES),
     absent("certificate-roots", Text, &["VERIFY_ROOTS"], CERTIFICATES),

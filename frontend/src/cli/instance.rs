@@ -1,8 +1,9 @@
 //! `instance start`, `run`, `list` and `stop`, and what is found at `instance://`.
 
 use super::given::Given;
-use super::{Invocation, Stop, actions, answer, dry_run, reference};
+use super::{Invocation, Stop, actions, answer, dry_run};
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
+use crate::file::{Existing, NewFile};
 use crate::flow::Flow;
 use crate::init::matches_pattern;
 use crate::instance::{self, Folder, Logs, Processes, Record, Stopping};
@@ -10,14 +11,14 @@ use crate::intent::{Extraction, Intent};
 use crate::message::{self, shown};
 use crate::payload::{Action, Dialect};
 use crate::planning::{self, Container};
-use crate::process::Process;
 use crate::sys::signal::Inherited;
 use crate::user::Caller;
 use crate::{cgroup, launch, site};
-use nix::unistd::User;
+use nix::unistd::{Pid, User};
 use serde::Serialize;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -47,16 +48,10 @@ pub(super) fn start(
     // A name that is no text is no valid one either.
     let name = name.to_string_lossy().into_owned();
     instance::check_name(&name)?;
-    if reference::split(&image)?.is_some() {
-        return Err(Failure::new(format!(
-            "an instance is started from an image of this machine, not {}",
-            shown(&image)
-        ))
-        .hint(format!("'{} pull' fetches the image", invocation.program))
-        .into());
-    }
+    let pid_file = given.last("pid-file").map(PathBuf::from);
     let action = action(words.into_iter().map(OsString::into_vec).collect());
-    let mut intent = actions::settle(invocation, action, PathBuf::from(image), given)?;
+    let (image, fetched) = actions::on_this_machine(invocation, image, &given)?;
+    let mut intent = actions::settle(invocation, action, image, given)?;
     (intent.instance, intent.pid, intent.no_init) = (true, true, false);
     if intent.extraction == Extraction::Demanded {
         return Err(Failure::new(
@@ -68,6 +63,8 @@ pub(super) fn start(
     let (site, caller) = (site::load()?, Caller::look_up()?);
     let folder = Folder::of(invocation.dialect, &caller.home, &caller.name)?;
     let planned = planning::plan(&intent, &site, &caller)?;
+    // What the instance needs of it is open now.
+    drop(fetched);
     if let Some(form) = intent.dry_run {
         return Ok(dry_run::print(&planned, form)?);
     }
@@ -107,11 +104,23 @@ pub(super) fn start(
         message::failure(&failure);
         FAILURE_STATUS.into()
     };
-    match instance::start(&folder, &name, become_container, describe)? {
-        Ok(()) => message::info("instance started successfully"),
+    let first = match instance::start(&folder, &name, become_container, describe)? {
+        Ok(processes) => processes.first,
         Err(status) => return Err(Stop::Said(u8::try_from(status).unwrap_or(FAILURE_STATUS))),
+    };
+    message::info("instance started successfully");
+    // The instance runs, with the file or without it.
+    if let Some(Err(failure)) = pid_file.map(|path| write_pid(&path, first)) {
+        message::warning(failure.to_string());
     }
     Ok(())
+}
+
+/// `--pid-file`: process 1, as the host numbers it.
+fn write_pid(path: &Path, first: Pid) -> Outcome<()> {
+    let new = NewFile::beside(path, 0o644)?;
+    writeln!(new.file(), "{first}").doing(|| format!("writing {}", shown(path)))?;
+    new.publish(Existing::Replace).map(drop)
 }
 
 /// Runs something in an instance, as `exec` and its kin do in an image.
@@ -162,8 +171,8 @@ pub(super) fn list(invocation: &Invocation, given: &Given, words: &[OsString]) -
     }
     let folder = folder_of(invocation.dialect, given)?;
     let pattern = words.first().map_or("*".into(), |pattern| pattern.to_string_lossy());
-    let running = folder.running().into_iter().filter(|record| matches_pattern(&pattern, &record.name));
-    let running: Vec<Record> = running.collect();
+    let running = folder.running().into_iter().map(|(record, _)| record);
+    let running: Vec<Record> = running.filter(|record| matches_pattern(&pattern, &record.name)).collect();
     if given.is_on("json") {
         return Ok(answer::print(as_json(&running)?)?);
     }
@@ -246,8 +255,8 @@ pub(super) fn stop(invocation: &Invocation, given: &Given, words: &[OsString]) -
         None => PATIENCE_SECONDS,
     };
     let folder = folder_of(invocation.dialect, given)?;
-    let chosen = folder.running().into_iter().filter(|record| matches_pattern(&pattern, &record.name));
-    let chosen: Vec<(Record, Process)> = chosen.filter_map(|record| folder.find(&record.name)).collect();
+    let mut chosen = folder.running();
+    chosen.retain(|(record, _)| matches_pattern(&pattern, &record.name));
     if chosen.is_empty() {
         return Err(Failure::new("no instance found").into());
     }

@@ -90,14 +90,13 @@ impl Folder {
         Ok(Self { records: of_user(kind), logs: of_user("logs") })
     }
 
-    /// The instances that are running, by name. Records of others are removed.
+    /// The instances that are running, by name, each with its process 1. Records of others are removed.
     #[must_use]
-    pub fn running(&self) -> Vec<Record> {
+    pub fn running(&self) -> Vec<(Record, Process)> {
         let entries = fs::read_dir(&self.records).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut found: Vec<Record> =
-            names.filter_map(|name| self.find(&name)).map(|(record, _)| record).collect();
-        found.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut found: Vec<(Record, Process)> = names.filter_map(|name| self.find(&name)).collect();
+        found.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
         found
     }
 
@@ -227,7 +226,8 @@ mod tests {
         let this = Pid::this();
         let alive = record("one", this.as_raw(), start_of(this).unwrap());
         folder.reserve("one").unwrap().keep(&alive).unwrap();
-        assert_eq!(folder.running(), [alive]);
+        let running: Vec<Record> = folder.running().into_iter().map(|(record, _)| record).collect();
+        assert_eq!(running, [alive]);
         assert_eq!(folder.reserve("one").map(|_| ()).unwrap_err().to_string(), "instance one already exists");
 
         folder.reserve("two").unwrap().keep(&record("two", this.as_raw(), 1)).unwrap();

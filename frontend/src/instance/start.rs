@@ -63,7 +63,7 @@ impl Outlets {
     }
 }
 
-/// Starts an instance of this name; the exit status, if it failed and everything was said. `become_container` runs in a
+/// Starts an instance of this name. Returns its processes, or the exit status if it failed and everything was said. `become_container` runs in a
 /// process of its own, at first with the caller's own standard streams. It takes the outlets right before it becomes
 /// the container, and ends only by failing. `describe` makes the record once the processes are known.
 ///
@@ -74,7 +74,7 @@ pub fn start(
     name: &str,
     become_container: impl FnOnce(&Outlets) -> i32,
     describe: impl FnOnce(Processes, &Logs) -> Record,
-) -> Outcome<Result<(), i32>> {
+) -> Outcome<Result<Processes, i32>> {
     let reserved = folder.reserve(name)?;
     let logs = folder.logs(name)?;
     let (out, err) = (append(&logs.out)?, append(&logs.err)?);
@@ -92,8 +92,9 @@ pub fn start(
     let Some((first, started)) = first else {
         return Ok(Err(report(monitor, &logs.err, before)));
     };
-    reserved.keep(&describe(Processes { first, started, monitor }, &logs))?;
-    Ok(Ok(()))
+    let processes = Processes { first, started, monitor };
+    reserved.keep(&describe(processes, &logs))?;
+    Ok(Ok(processes))
 }
 
 impl Folder {
