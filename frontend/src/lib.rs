@@ -9,6 +9,7 @@
 
 pub mod message;
 pub mod error;
+pub mod spelling;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod confined;

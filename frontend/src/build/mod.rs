@@ -11,6 +11,7 @@ use crate::making::Interrupts;
 use crate::message::{self, shown};
 use std::path::PathBuf;
 
+pub mod definition;
 pub(crate) mod ext3;
 mod metadata;
 mod origin;
