@@ -85,14 +85,12 @@ impl Caller {
     /// Name and id of the caller's groups that have a name, the primary one first.
     #[must_use]
     pub fn groups(&self) -> Vec<(Vec<u8>, u32)> {
-        let mut ids = vec![self.gid];
-        for gid in &self.supplementary {
-            if !ids.contains(gid) {
-                ids.push(*gid);
-            }
-        }
+        let mut others: Vec<Gid> =
+            self.supplementary.iter().copied().filter(|gid| *gid != self.gid).collect();
+        // The kernel keeps them sorted.
+        others.dedup();
         let named = |gid: Gid| Some((Group::from_gid(gid).ok()??.name.into_bytes(), gid.as_raw()));
-        ids.into_iter().filter_map(named).collect()
+        std::iter::once(self.gid).chain(others).filter_map(named).collect()
     }
 
     /// The home directory as bytes.

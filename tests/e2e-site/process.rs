@@ -60,20 +60,6 @@ fn supplementary_groups_are_kept() {
 }
 
 #[test]
-fn as_many_supplementary_groups_as_the_kernel_takes_are_kept() {
-    /// `NGROUPS_MAX` of `linux/limits.h`.
-    const MOST: u32 = 65536;
-    let (world, image) = world_and_image();
-    let user =
-        world.user().clone().in_groups((0..MOST).map(|number| Gid::from_raw(100_000 + number)).collect());
-    for flow in [&[] as &[&str], &["--userns"]] {
-        let script = "grep '^Groups:' /proc/self/status | wc -w";
-        let output = world.sh(flow, &image, script).as_user(user.clone()).run().assert_ok();
-        output.assert_stdout(&(MOST + 1).to_string());
-    }
-}
-
-#[test]
 fn an_effective_group_of_newgrp_is_kept() {
     let (world, image) = world_and_image();
     let user = User { gid: Gid::from_raw(70002), ..world.user().clone() };

@@ -1,5 +1,6 @@
 //! What a caller can leave behind in the process that becomes the starter.
 
+use nix::unistd::Gid;
 use protocol::{Dev, Mount, Scratch};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -144,6 +145,17 @@ fn however_much_is_given_to_the_starter_it_does_the_same() {
 }
 
 /// A copy of the installed starter with this mode, where everybody can start it.
+#[test]
+fn as_many_groups_as_the_kernel_takes_are_kept() {
+    /// `NGROUPS_MAX` of `linux/limits.h`.
+    const MOST: u32 = 65536;
+    let groups: Vec<Gid> = (0..MOST).map(|number| Gid::from_raw(100_000 + number)).collect();
+    let (world, _, plan) = running("set -- $(grep '^Groups:' /proc/self/status); echo $#; shift; echo $1");
+    let user = world.user().clone().in_groups(groups);
+    let output = plan.hand_over(&world).as_user(user).run().assert_ok();
+    output.assert_stdout(&format!("{}\n100000", MOST + 1));
+}
+
 fn copy_of_the_starter(world: &World, name: &str, mode: u32) -> PathBuf {
     let copy = world.folder().join(name);
     let from = world.installed().starter_suid();
