@@ -130,13 +130,13 @@ fn its_first_process_is_written_to_a_file_for_whoever_watches_it() {
     let file = world.write("old.pid", "1\n");
     let instance = Instance::start(&world, &["--pid-file", "old.pid"], &world.busybox_sif(), "watched");
     let written = std::fs::read_to_string(&file).expect("it was there before");
-    let listed = world.lamina(["instance", "list", &instance.name]).run().assert_ok();
-    assert!(listed.stdout.contains(&format!("    {}    ", written.trim_end())), "{written} {listed}");
+    assert_eq!(written.trim_end(), instance.first().to_string());
     drop(instance);
 
     let image = world.busybox_sif();
-    let other = Instance { world: &world, name: unique("unwritten") };
-    let start = start(&world, &["--pid-file", "/no/such/folder/pid"], &image, &other.name).run();
+    let other = Instance { world: &world, name: Instance::unique("unwritten") };
+    let options = ["--pid-file", "/no/such/folder/pid"];
+    let start = Instance::starting(&world, &options, &image, &other.name).run();
     start.assert_ok().assert_stderr_has("WARNING: while").assert_stderr_has("/no/such/folder");
     other.exec("true").assert_ok();
 }
