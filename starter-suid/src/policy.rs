@@ -522,4 +522,4 @@ pub fn is_below(path: &[u8], folder: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -8,7 +8,7 @@ use crate::refusal::{Refusal, Step};
 use crate::source::PrivilegeSource;
 use crate::{sanitize, site_config};
 use config::Settings;
-use nix::unistd::{Uid, getresgid, getresuid};
+use nix::unistd::{ResUid, Uid, getresgid, getresuid};
 use protocol::Plan;
 
 /// The privilege of a program that is installed setuid root.
@@ -23,7 +23,7 @@ impl PrivilegeSource for Setuid {
         let ids = getresuid().step("reading user ids").map_err(|refusal| (unknown, refusal))?;
         let groups = getresgid().step("reading group ids").map_err(|refusal| (unknown, refusal))?;
         let caller = Caller { uid: ids.real, gid: groups.real };
-        if ids.effective.is_root() && ids.saved.is_root() {
+        if is_lent(&ids) {
             return Ok(caller);
         }
         let refusal = Refusal::new("the starter does not run with root's privilege").hint(
@@ -61,5 +61,38 @@ impl PrivilegeSource for Setuid {
 
     fn record(caller: &Caller, decision: &Decision) {
         audit_log::record(caller, decision);
+    }
+}
+
+/// Whether these are the ids that the kernel gives to a setuid program of root's.
+fn is_lent(users: &ResUid) -> bool {
+    users.effective.is_root() && users.saved.is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::caller;
+
+    #[test]
+    fn only_a_whole_setuid_bit_of_roots_lends_anything() {
+        let is_lent = |[real, effective, saved]: [u32; 3]| {
+            let [real, effective, saved] = [real, effective, saved].map(Uid::from_raw);
+            is_lent(&ResUid { real, effective, saved })
+        };
+        for ids in [[1000, 0, 0], [0, 0, 0]] {
+            assert!(is_lent(ids), "{ids:?}");
+        }
+        for ids in [[1000, 1000, 1000], [1000, 1000, 0], [1000, 0, 1000], [0, 1000, 1000]] {
+            assert!(!is_lent(ids), "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_without_setuid_lets_users_join_nothing() {
+        let site = |text: &[u8]| (Settings::parse(text).expect("it is good"), Limits::default());
+        assert!(Setuid::permit_join(&caller(1000), &site(b"")).is_ok());
+        assert!(Setuid::permit_join(&caller(1000), &site(b"allow setuid = no")).is_err());
+        assert!(Setuid::permit_join(&caller(0), &site(b"allow setuid = no")).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use crate::source::PrivilegeSource;
 use crate::{sanitize, site_config};
 use caps::{CapSet, Capability};
 use config::Settings;
-use nix::unistd::{Uid, getresgid, getresuid};
+use nix::unistd::{ResGid, ResUid, Uid, getresgid, getresuid};
 use protocol::{Content, Plan};
 use rustix::fs::FileType;
 
@@ -26,9 +26,7 @@ impl PrivilegeSource for UserNamespace {
         let refuse = |refusal| (caller, refusal);
         let users = getresuid().step("reading user ids").map_err(refuse)?;
         let groups = getresgid().step("reading group ids").map_err(refuse)?;
-        if [users.effective, users.saved] != [caller.uid; 2]
-            || [groups.effective, groups.saved] != [caller.gid; 2]
-        {
+        if !is_own(&caller, &users, &groups) {
             return Err(refuse(
                 Refusal::new("this starter has a setuid or setgid bit, which it must not have")
                     .hint("'make install' repairs that; the setuid starter is the one called starter-suid"),
@@ -81,3 +79,11 @@ impl PrivilegeSource for UserNamespace {
     /// A line would be the caller's own, about himself.
     fn record(_: &Caller, _: &Decision) {}
 }
+
+/// Whether all ids are the caller's, as they are without a setuid or setgid bit.
+fn is_own(caller: &Caller, users: &ResUid, groups: &ResGid) -> bool {
+    [users.effective, users.saved] == [caller.uid; 2] && [groups.effective, groups.saved] == [caller.gid; 2]
+}
+
+#[cfg(test)]
+mod tests;

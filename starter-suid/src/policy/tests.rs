@@ -13,15 +13,15 @@ const WINDOW: Window = Window { offset: 4096, size: 8192 };
 
 /// One request: who, what, and what the kernel says of the sources.
 #[derive(Clone, Debug)]
-struct Request {
+pub struct Request {
     caller: Caller,
-    plan: Plan,
-    facts: Vec<Facts>,
+    pub plan: Plan,
+    pub facts: Vec<Facts>,
 }
 
 impl Request {
     /// A user runs a bare squashfs.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let root = Image { descriptor: Descriptor(0), content: Content::Squashfs(WINDOW) };
         let plan = Plan {
             root,
@@ -37,7 +37,7 @@ impl Request {
         Self { caller: caller(USER), plan, facts: vec![facts_of(root.content)] }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
@@ -47,7 +47,7 @@ impl Request {
     }
 
     /// Another root.
-    fn root(self, content: Content) -> Self {
+    pub fn root(self, content: Content) -> Self {
         self.with(|request| {
             request.plan.root.content = content;
             request.facts[0] = facts_of(content);
@@ -65,7 +65,7 @@ impl Request {
         Image { descriptor, content }
     }
 
-    fn layer(self, content: Content) -> Self {
+    pub fn layer(self, content: Content) -> Self {
         self.with(|request| {
             let image = request.image(content);
             request.plan.layers.push(image);
@@ -152,7 +152,7 @@ impl Request {
     }
 }
 
-fn caller(uid: u32) -> Caller {
+pub fn caller(uid: u32) -> Caller {
     Caller { uid: Uid::from_raw(uid), gid: Gid::from_raw(uid) }
 }
 
