@@ -177,6 +177,8 @@ pub enum Dev {
     Minimal {
         /// Terminals of its own, too.
         terminals: bool,
+        /// The host's graphics processors, too.
+        gpus: bool,
     },
 }
 

@@ -24,7 +24,12 @@ pub const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 
 /// Device nodes of a minimal `/dev`, each a bind of the host's.
-pub const DEVICE_NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICE_NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Nodes and folders of nodes of graphics processors, beside `nvidia0` and its like.
+const GPU_NODES: [&str; 7] =
+    ["dri", "kfd", "nvidia-caps", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidiactl"];
+/// How many graphics processors NVIDIA's driver numbers at most.
+const NVIDIA_MAX: u32 = 32;
 
 /// A detached clone of a host tree, with its final flags.
 pub struct Tree {
@@ -40,8 +45,8 @@ pub struct Materials {
     pub sources: Vec<Source>,
     /// For each mount of the plan that has a fixed host source: its clone, or nothing if the host has none.
     pub host_trees: Vec<Option<Tree>>,
-    /// The host's [`DEVICE_NODES`], when the plan has a minimal `/dev`.
-    pub device_nodes: Vec<(&'static str, Tree)>,
+    /// The host's nodes for a minimal `/dev`, when the plan has one.
+    pub device_nodes: Vec<(String, Tree)>,
 }
 
 /// What became of a source descriptor.
@@ -85,15 +90,23 @@ pub fn prepare(permit: &Permit, evidence: Evidence) -> Result<Materials, Refusal
         });
     }
     let mut device_nodes = Vec::new();
-    let minimal_dev = |mount: &Mount| matches!(mount, Mount::Dev(Dev::Minimal { .. }));
-    if plan.mounts.iter().any(minimal_dev) {
-        for name in DEVICE_NODES {
-            if let Some(tree) = host_tree(format!("/dev/{name}").as_bytes(), NOSUID, orders)? {
-                device_nodes.push((name, tree));
-            }
+    for name in plan.mounts.iter().flat_map(nodes_of) {
+        if let Some(tree) = host_tree(format!("/dev/{name}").as_bytes(), NOSUID, orders)? {
+            device_nodes.push((name, tree));
         }
     }
     Ok(Materials { sources, host_trees, device_nodes })
+}
+
+/// The names of the nodes that a minimal `/dev` has where the host has them.
+fn nodes_of(mount: &Mount) -> Vec<String> {
+    let Mount::Dev(Dev::Minimal { gpus, .. }) = mount else {
+        return Vec::new();
+    };
+    let always = DEVICE_NODES.into_iter().map(String::from);
+    let numbered = (0..NVIDIA_MAX).map(|number| format!("nvidia{number}"));
+    let gpu_nodes = GPU_NODES.into_iter().map(String::from).chain(numbered);
+    always.chain(gpu_nodes.filter(|_| *gpus)).collect()
 }
 
 /// For each source number: nothing for an image file, else the flags of its clone and whether it is recursive.

@@ -219,15 +219,41 @@ fn the_files_of_a_gpus_driver_are_shown_where_they_are_on_this_host() {
             "WARNING: Could not find any nv libraries on this host!
 ",
         );
-    exec(list, &["--nv", "--contain"], "true")
-        .assert_ok()
-        .assert_stderr_has("The minimal /dev of this container has none");
     exec(list, &["--nv", "--no-nv"], "test ! -e /usr/bin/nvidia-smi").assert_ok();
     let own = world.write("libown.so.1", "");
     let own = own.to_str().expect("a plain path");
     inside(&world, &["--containlibs", own], &image, "ls /.singularity.d/libs")
         .run()
         .assert_stdout("libown.so.1");
+}
+
+/// A host with the nodes of some graphics processors, which are `null` and `zero` by other names.
+const GPUS: &str = r#"
+mkdir -p "$W/dev"
+mount -t tmpfs -o mode=755 none "$W/dev"
+cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty "$W/dev"
+mkdir "$W/dev/dri"
+for node in nvidiactl nvidia0 nvidia31 kfd dri/card0; do
+    mknod -m 666 "$W/dev/$node" c 1 5
+done
+mount --rbind "$W/dev" /dev
+"#;
+
+#[test]
+fn a_minimal_dev_has_the_graphics_processors_for_who_asks() {
+    let world = World::new();
+    let image = world.busybox_sandbox();
+    let exec = |options: &[&str], script: &str| {
+        let command = world.after(GPUS, world.installed().lamina()).args(["exec", "--contain"]);
+        command.args(options).arg(&image).args(["sh", "-c", script]).run()
+    };
+    let read = "for node in nvidia0 nvidia31 nvidiactl kfd dri/card0; do head -c 1 /dev/$node | wc -c; done";
+    let all = "1\n1\n1\n1\n1";
+    for options in [&["--nv"][..], &["--rocm"], &["--userns", "--nv"]] {
+        exec(options, read).assert_ok().assert_stdout(all);
+    }
+    exec(&[], "ls /dev | grep -cE '^(nvidia|kfd|dri)'").assert_stdout("0");
+    exec(&["--nv", "--no-nv"], "test ! -e /dev/nvidia0").assert_ok();
 }
 
 #[test]

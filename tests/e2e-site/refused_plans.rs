@@ -54,7 +54,11 @@ fn a_mount_of_the_site_that_is_switched_off_is_not_made() {
         (Mount::Proc, "mount proc = no", "/proc is not mounted here"),
         (Mount::Sys, "mount sys = no", "/sys is not mounted here"),
         (Mount::Dev(Dev::Host), "mount dev = no", "/dev is not mounted here"),
-        (Mount::Dev(Dev::Minimal { terminals: true }), "mount dev = no", "/dev is not mounted here"),
+        (
+            Mount::Dev(Dev::Minimal { terminals: true, gpus: true }),
+            "mount dev = no",
+            "/dev is not mounted here",
+        ),
         (Mount::Dev(Dev::Host), "mount dev = minimal", "only a minimal /dev is mounted here"),
         (Mount::Tmp, "mount tmp = no", "temporary directories are not mounted here"),
         (Mount::VarTmp, "mount tmp = no", "temporary directories are not mounted here"),

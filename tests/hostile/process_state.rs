@@ -248,7 +248,7 @@ fn no_umask_changes_what_the_starter_makes() {
     let script =
         "ls -ld / /dev /dev/pts /dev/shm /tmp /home /mnt | cut -c1-30; ls -l /dev | cut -c1-30; umask";
     let (world, _, mut plan) = running(script);
-    plan.plan.mounts.push(Mount::Dev(Dev::Minimal { terminals: true }));
+    plan.plan.mounts.push(Mount::Dev(Dev::Minimal { terminals: true, gpus: false }));
     for (destination, purpose) in [("/tmp", Scratch::Tmp), ("/home", Scratch::Home), ("/mnt", Scratch::Work)]
     {
         plan.plan.mounts.push(Mount::Scratch { destination: place(destination), purpose });

@@ -65,7 +65,7 @@ fn furnished(pid: bool) -> (World, HandMade) {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");
     let mut plan = HandMade::bare(&world, &[], &image).running(&world, "echo in");
-    plan.plan.mounts = vec![Mount::Proc, Mount::Dev(Dev::Minimal { terminals: true })];
+    plan.plan.mounts = vec![Mount::Proc, Mount::Dev(Dev::Minimal { terminals: true, gpus: false })];
     plan.plan.writable = Writable::Tmpfs;
     plan.plan.namespaces.pid = pid;
     (world, plan)

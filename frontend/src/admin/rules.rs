@@ -215,7 +215,7 @@ impl Rules<'_> {
             (MountDev::Yes, _) | (MountDev::Minimal, Dev::Minimal { .. }) => true,
             (MountDev::Minimal, Dev::Host) | (MountDev::No, _) => false,
         };
-        let terminals = matches!(dev, Dev::Minimal { terminals: true });
+        let terminals = matches!(dev, Dev::Minimal { terminals: true, .. });
         let devpts = terminals.then(|| self.switch("mount devpts", &self.site.mount_devpts));
         std::iter::once(one(self.site, "mount dev", setting, allows)).chain(devpts).collect()
     }

@@ -129,8 +129,11 @@ pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
     let fixed = |place: &str, what: &str| (place.to_owned(), what.to_owned());
     match mount {
         Mount::Dev(Dev::Host) => fixed("/dev", "the host's"),
-        Mount::Dev(Dev::Minimal { terminals: true }) => fixed("/dev", "a minimal one"),
-        Mount::Dev(Dev::Minimal { terminals: false }) => fixed("/dev", "a minimal one without terminals"),
+        Mount::Dev(Dev::Minimal { terminals, gpus }) => {
+            let terminals = if *terminals { "" } else { " without terminals" };
+            let gpus = if *gpus { ", and the host's graphics processors" } else { "" };
+            fixed("/dev", &format!("a minimal one{terminals}{gpus}"))
+        }
         Mount::Proc if planned.plan.namespaces.pid => fixed("/proc", "a new one"),
         Mount::Proc => fixed("/proc", "the host's"),
         Mount::Sys if planned.flow() == Flow::UserNamespace => fixed("/sys", "the host's"),

@@ -86,6 +86,7 @@ impl Chooser<'_> {
             _ if self.left_out("dev") => {}
             _ if minimal => self.mounts.push(Mount::Dev(Dev::Minimal {
                 terminals: self.site.mount_devpts.value && !self.left_out("devpts"),
+                gpus: self.gpus().next().is_some(),
             })),
             _ => self.mounts.push(Mount::Dev(Dev::Host)),
         }
@@ -316,21 +317,19 @@ impl Chooser<'_> {
         })
     }
 
+    /// `--nv` and `--rocm`, or that the site always wants them.
+    fn gpus(&self) -> impl Iterator<Item = Platform> + use<> {
+        let nv = self.intent.nv.unwrap_or(self.site.always_use_nv.value);
+        let rocm = self.intent.rocm.unwrap_or(self.site.always_use_rocm.value);
+        [nv.then_some(Platform::Nv), rocm.then_some(Platform::Rocm)].into_iter().flatten()
+    }
+
     /// What `--nv`, `--rocm` and `--containlibs` show.
     fn libraries_of_the_host(&mut self) -> Outcome<()> {
-        let always = [&self.site.always_use_nv, &self.site.always_use_rocm].map(|setting| setting.value);
-        let wanted =
-            [(Platform::Nv, self.intent.nv, always[0]), (Platform::Rocm, self.intent.rocm, always[1])];
-        for (platform, wish, always) in wanted {
-            if wish.unwrap_or(always) && self.user_may_bind(platform.name()) {
+        for platform in self.gpus() {
+            if self.user_may_bind(platform.name()) {
                 if self.intent.writable {
                     message::warning(format!("{} files may not be bound with --writable", platform.name()));
-                }
-                if self.mounts.iter().any(|mount| matches!(mount, Mount::Dev(Dev::Minimal { .. }))) {
-                    message::warning(format!(
-                        "The minimal /dev of this container has none of the devices that --{} is for",
-                        platform.name()
-                    ));
                 }
                 for file in gpu::files(platform, &site::programs(self.site))? {
                     if let Err(failure) = self.show_file(&file.source, &file.destination) {

@@ -159,7 +159,7 @@ fn mounts() -> impl Strategy<Value = Mount> {
     );
     prop_oneof![
         Just(Mount::Dev(Dev::Host)),
-        any::<bool>().prop_map(|terminals| Mount::Dev(Dev::Minimal { terminals })),
+        any::<(bool, bool)>().prop_map(|(terminals, gpus)| Mount::Dev(Dev::Minimal { terminals, gpus })),
         Just(Mount::Proc),
         Just(Mount::Sys),
         Just(Mount::Tmp),

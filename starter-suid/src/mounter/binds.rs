@@ -62,7 +62,7 @@ impl<'a> House<'a> {
         mount: &Mount,
         host_tree: Option<Tree>,
         stack: &mut Stack,
-        device_nodes: &[(&'static str, Tree)],
+        device_nodes: &[(String, Tree)],
     ) -> Result<(), Refusal> {
         let destination = destinations::of(mount)?;
         let directory = |fd| Tree { fd, directory: true };
@@ -70,7 +70,7 @@ impl<'a> House<'a> {
             (_, Some(tree)) => (tree, Need::Wished),
             (Mount::Proc, None) => (directory(kernel_fs::fresh("proc", &[], NOSUID_NODEV)?), Need::Wished),
             (Mount::Sys, None) => (directory(kernel_fs::fresh("sysfs", &[], NOSUID_NODEV)?), Need::Wished),
-            (Mount::Dev(Dev::Minimal { terminals }), None) => {
+            (Mount::Dev(Dev::Minimal { terminals, .. }), None) => {
                 if let Some(target) = self.target(&destination, true, Need::Wished)? {
                     self.minimal_dev(&target, device_nodes, *terminals)?;
                 }
@@ -156,7 +156,7 @@ impl<'a> House<'a> {
     fn minimal_dev(
         &mut self,
         target: &OwnedFd,
-        nodes: &[(&'static str, Tree)],
+        nodes: &[(String, Tree)],
         terminals: bool,
     ) -> Result<(), Refusal> {
         let doing = "furnishing /dev";
@@ -167,7 +167,10 @@ impl<'a> House<'a> {
             rustix::fs::openat(&dev, name, flags, Mode::empty()).step(doing)
         };
         for (name, tree) in nodes {
-            make_file(&dev, *name)?;
+            match tree.directory {
+                true => make_directory(&dev, name, 0o755)?,
+                false => make_file(&dev, name)?,
+            }
             attach(&tree.fd, &open(name)?).step(doing)?;
         }
         for (to, name) in DEVICE_LINKS {

@@ -239,7 +239,11 @@ fn rules() -> Vec<Rule> {
         rule("mount proc = no", run().mount(Mount::Proc), Everybody),
         rule("mount sys = no", run().mount(Mount::Sys), Everybody),
         rule("mount dev = no", run().mount(Mount::Dev(Dev::Host)), Everybody),
-        rule("mount dev = no", run().mount(Mount::Dev(Dev::Minimal { terminals: true })), Everybody),
+        rule(
+            "mount dev = no",
+            run().mount(Mount::Dev(Dev::Minimal { terminals: true, gpus: true })),
+            Everybody,
+        ),
         rule("mount dev = minimal", run().mount(Mount::Dev(Dev::Host)), Everybody),
         rule("mount tmp = no", run().mount(Mount::Tmp), Everybody),
         rule("mount tmp = no", run().mount(Mount::VarTmp), Everybody),
@@ -684,7 +688,9 @@ fn what_asks_for_nothing_of_the_sites_needs_nothing_of_it() {
     run.permitted(
         "user bind control = no\nmount home = no\nmount proc = no\nenable overlay = no\nmount dev = no",
     );
-    Request::new().mount(Mount::Dev(Dev::Minimal { terminals: true })).permitted("mount dev = minimal");
+    Request::new()
+        .mount(Mount::Dev(Dev::Minimal { terminals: true, gpus: true }))
+        .permitted("mount dev = minimal");
 }
 
 #[test]
@@ -754,7 +760,7 @@ fn additions() -> impl Strategy<Value = fn(Request) -> Request> {
         |request| request.mount(Mount::Sys),
         |request| request.mount(Mount::Tmp),
         |request| request.mount(Mount::Dev(Dev::Host)),
-        |request| request.mount(Mount::Dev(Dev::Minimal { terminals: true })),
+        |request| request.mount(Mount::Dev(Dev::Minimal { terminals: true, gpus: true })),
         |request| request.mount(Mount::ResolvConf),
         |request| request.scratch(Scratch::Work, "/scratch"),
         |request| request.scratch(Scratch::Home, "/home/u"),
