@@ -43,12 +43,12 @@ impl Cache {
         Ok(self.directory("blob/blobs/sha256")?.join(hex(digest)))
     }
 
-    /// The path of what was made of, or fetched with, the manifest of a digest.
+    /// The path of an image of some kind.
     ///
     /// # Errors
     /// The directory cannot be made.
-    pub(crate) fn image(&self, kind: &str, manifest: Digest) -> Outcome<PathBuf> {
-        Ok(self.directory(kind)?.join(hex(manifest)))
+    pub(crate) fn image(&self, kind: &str, name: &str) -> Outcome<PathBuf> {
+        Ok(self.directory(kind)?.join(name))
     }
 
     /// Sees to it that an image outlives the cache: one that is for this command only is moved to a directory of its own.

@@ -4,7 +4,7 @@ use frontend::error::{Failure, Outcome};
 use frontend::message::shown;
 use frontend::sif::Digest;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// Reads a digest out of a document.
 ///
@@ -36,19 +36,38 @@ pub(crate) fn check(came: Digest, expected: Digest, what: &str) -> Outcome<()> {
         .hint("It was damaged on its way or where it is stored; nothing of it is used"))
 }
 
-/// A reader that hashes what goes through it.
+/// A reader or writer that hashes what goes through it.
 #[derive(Debug)]
 pub(crate) struct Hashing<R> {
     inner: R,
     hash: Sha256,
 }
 
-impl<R: Read> Hashing<R> {
+impl<T> Hashing<T> {
     /// Begins before the first byte.
-    pub(crate) fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: T) -> Self {
         Self { inner, hash: Sha256::new() }
     }
 
+    /// What is behind it, and what went through comes to.
+    pub(crate) fn into_parts(self) -> (T, Digest) {
+        (self.inner, finish(self.hash))
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Hashing<R> {
     /// Reads what is left, and says what all of it hashes to.
     ///
     /// # Errors

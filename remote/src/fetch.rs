@@ -1,9 +1,11 @@
 //! From a reference to an image on this machine.
 
 use crate::cache::Cache;
+use crate::digest::hex;
 use crate::documents::{Manifest, Platform};
-use crate::image::{self, Image};
+use crate::image::Image;
 use crate::native;
+use crate::oci_sif::{self, Layers};
 use crate::platform;
 use crate::registry::{Access, Registry};
 use crate::source::{Found, Source};
@@ -33,13 +35,21 @@ pub(crate) struct Job<'a> {
     pub(crate) tools: Tools<'a>,
 }
 
-/// Fetches what a source has for a platform, as a SIF in the cache.
+/// Fetches what a source has for a platform, as a SIF in the cache: one that is stored whole as it is, an image as a
+/// native SIF, or with `--oci` as an OCI-SIF.
 ///
 /// # Errors
 /// Says why there is none.
 pub(crate) fn sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
+    let given = job.access.given;
+    let layers = if given.is_on("keep-layers") { Layers::Kept } else { Layers::Squashed };
     match source {
         Source::Registry(registry) if origin.bootstrap == "oras" => stored_sif(registry, job),
+        _ if given.is_on("oci") => oci_sif(source, layers, job),
+        _ if layers == Layers::Kept => {
+            Err(Failure::new("a native SIF has one layer only, so --keep-layers says nothing")
+                .hint("Only an OCI-SIF has several: add --oci"))
+        }
         _ => native_sif(source, origin, job),
     }
 }
@@ -47,7 +57,7 @@ pub(crate) fn sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome
 /// Fetches a SIF that a registry stores whole.
 fn stored_sif(registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
     let Found { digest, manifest, .. } = registry.image(job.platform)?;
-    let sif = job.cache.image("oras", digest)?;
+    let sif = job.cache.image("oras", &hex(digest))?;
     if sif.exists() {
         return Ok(sif);
     }
@@ -72,22 +82,38 @@ fn stored_sif(registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
 /// Makes a native SIF of an image, in the cache.
 fn native_sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
     let found = source.image(job.platform)?;
-    let sif = job.cache.image("oci-tmp", found.digest)?;
+    let sif = job.cache.image("oci-tmp", &hex(found.digest))?;
     if sif.exists() {
         return Ok(sif);
     }
-    image::check_kind(&found.manifest)?;
-    let image = image(source, &found.manifest, job.cache)?;
+    let (_, image) = image(source, &found.manifest, job)?;
     native::make(&image, origin, &sif, Existing::Replace, job.tools)?;
     Ok(sif)
 }
 
-/// Brings the parts of an image together.
-fn image(source: &Source<'_>, manifest: &Manifest, cache: &Cache) -> Outcome<Image> {
+/// Makes an OCI-SIF of an image, in the cache.
+fn oci_sif(source: &Source<'_>, layers: Layers, job: Job<'_>) -> Outcome<PathBuf> {
+    let found = source.image(job.platform)?;
+    let name = match layers {
+        Layers::Squashed => hex(found.digest),
+        Layers::Kept => hex(found.digest) + "-layers",
+    };
+    let sif = job.cache.image("oci-sif", &name)?;
+    if sif.exists() {
+        return Ok(sif);
+    }
+    let (config, image) = image(source, &found.manifest, job)?;
+    oci_sif::make(&found, &config, &image, layers, &sif, job.tools)?;
+    Ok(sif)
+}
+
+/// Brings the configuration and the layers of an image together.
+fn image<'a>(source: &Source<'_>, manifest: &Manifest, job: Job<'a>) -> Outcome<(Vec<u8>, Image<'a>)> {
     let wanted: Vec<_> = [&manifest.config].into_iter().chain(&manifest.layers).cloned().collect();
-    let mut blobs = source.blobs(&wanted, cache)?;
+    let mut blobs = source.blobs(&wanted, job.cache)?;
     let config = blobs.remove(0).document()?;
-    Image::new(manifest, &config, blobs)
+    let image = Image::new(manifest, &config, blobs, job.tools)?;
+    Ok((config, image))
 }
 
 /// Fetches an image that is to be run or built from, and prints where it is. Without a cache that is a directory of its

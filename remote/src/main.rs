@@ -1,6 +1,7 @@
 //! `lamina-remote`, which `lamina` becomes for whatever needs the network.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod cache;
 mod digest;
 mod documents;
@@ -9,6 +10,8 @@ mod image;
 mod layers;
 mod local;
 mod native;
+mod oci_sif;
+mod pack;
 mod platform;
 mod prompt;
 mod pull;

@@ -5,15 +5,13 @@ mod scripts;
 use crate::documents::{Config, Execution};
 use crate::image::Image;
 use crate::layers::{Attributes, Put, Tree};
-use frontend::build::{self, Metadata, NativeSif, Origin, Part, Tools};
+use crate::pack::pack;
+use frontend::build::{Metadata, NativeSif, Origin, Part, Tools};
 use frontend::error::{Doing, Failure, Outcome};
-use frontend::file::{Existing, NewFile};
+use frontend::file::Existing;
 use frontend::making::Staging;
 use frontend::message;
 use frontend::sif::Arch;
-use protocol::Window;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 
 /// Directories that containers mount something on, and their permissions.
@@ -30,61 +28,33 @@ const MOUNT_POINTS: [(&str, u32); 9] = [
 ];
 /// Files that containers mount something on.
 const MOUNT_FILES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
-/// Permissions of the packed file system while it has no name.
-const PACKED_MODE: u32 = 0o600;
-/// Bytes handed to the packer at once: what a pipe may hold.
-const PIPE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Makes the SIF.
 ///
 /// # Errors
 /// Says why there is none; an existing target is then as it was.
 pub(crate) fn make(
-    image: &Image,
+    image: &Image<'_>,
     origin: &Origin,
     target: &Path,
     existing: Existing,
     tools: Tools,
 ) -> Outcome<()> {
+    if image.read_only().len() < image.layers.len() {
+        return Err(Failure::new("the image has an overlay, which only an OCI-SIF can hold")
+            .hint("Fetch it with --oci"));
+    }
     message::info("Extracting OCI image...");
-    let mut tree = image.merged(tools.interrupts)?;
+    let mut tree = image.merged()?;
     let arch = Arch::from_name(&image.config.architecture).unwrap_or(Arch::host());
     let described = Staging::in_temporary_directory()?;
     complete(&mut tree, &image.config, origin, arch, described.path())?;
     message::info("Creating SIF file...");
-    let packed = NewFile::beside(target, PACKED_MODE)?;
-    pack(&tree, image, packed.file(), target, tools)?;
+    let packed = pack(&tree, image, target, tools)?;
     let metadata = Metadata::of(described.path(), origin, arch)?;
-    let size = packed.file().metadata().doing(|| "looking at the packed image".into())?.len();
     tools.interrupts.check()?;
-    let part = Window { offset: 0, size };
-    NativeSif { packed: packed.file(), part, arch, metadata: &metadata }.write(target, existing)
-}
-
-/// Packs a tree into a squashfs.
-pub(crate) fn pack(
-    tree: &Tree,
-    image: &Image,
-    packed: &File,
-    target: &Path,
-    tools: Tools<'_>,
-) -> Outcome<()> {
-    let (reader, writer) = std::io::pipe().doing(|| "making a pipe".into())?;
-    std::thread::scope(|threads| {
-        let feeding = threads.spawn(move || {
-            tree.write(BufWriter::with_capacity(PIPE_BUFFER_BYTES, writer), |layer| image.layer(layer))
-        });
-        let done = build::pack_archive(reader.into(), packed, target, tools);
-        // Nobody reads any more, so this comes to an end.
-        let fed = feeding.join().unwrap_or_else(|_| Err(Failure::new("what packs the image panicked")));
-        match fed {
-            // What could not be read or written says more than the packer that found its input too short.
-            Err(cause) if !cause.to_string().contains("Broken pipe") => Err(cause),
-            fed => done.and(fed),
-        }
-    })?;
-    let root = tree.root();
-    build::describe_root(packed, (root.uid, root.gid, root.mode), root.mtime, tools)
+    NativeSif { packed: packed.file(), part: packed.part()?, arch, metadata: &metadata }
+        .write(target, existing)
 }
 
 /// Adds what a native image has beside a distribution. The same files are left in `described`, to be looked at.

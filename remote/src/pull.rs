@@ -42,7 +42,8 @@ pub(crate) fn pull(invocation: &Invocation, given: &Given, words: &[OsString]) -
         tools: Tools { programs: &programs, interrupts: &interrupts },
     };
     let source = Source::of(scheme, rest, &job.access, &interrupts)?;
-    let target = target(given, output, source.last_name(), "sif")?;
+    let ending = if given.is_on("oci") && scheme != "oras" { "oci.sif" } else { "sif" };
+    let target = target(given, output, source.last_name(), ending)?;
     let existing = settle(&target, given.is_on("force"))?;
     let sif = fetch::sif(&source, &Origin::new(scheme, rest), job)?;
     Ok(copy(&sif, &target, existing)?)

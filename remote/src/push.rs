@@ -1,8 +1,12 @@
 //! `push`: an image of this machine into a registry.
 
+use crate::archive::Archive;
+use crate::documents;
 use crate::fetch::SIF_LAYER;
-use crate::image::Blob;
+use crate::image::{Blob, Image};
+use crate::oci_sif::{with_annotations, with_layers};
 use crate::registry::{Access, Registry};
+use frontend::build::Tools;
 use frontend::cli::given::Given;
 use frontend::cli::{Invocation, Stop, reference};
 use frontend::error::{Doing, Failure, Outcome};
@@ -11,7 +15,7 @@ use frontend::making::Interrupts;
 use frontend::message::{self, shown};
 use frontend::oci_sif::{self, OciSifFile, media_type};
 use frontend::sif::Digest;
-use frontend::{lock, overlay};
+use frontend::{lock, overlay, site};
 use protocol::Window;
 use serde_json::json;
 use std::ffi::OsString;
@@ -39,8 +43,16 @@ pub(crate) fn push(invocation: &Invocation, given: &Given, words: &[OsString]) -
     match scheme {
         "oras" => push_whole(path, &connect()?)?,
         "docker" => {
-            let opened = synchronized(path, given, &invocation.program)?;
-            push_layers(&opened, &connect()?)?;
+            let format = LayerFormat::wanted(given)?;
+            let opened = synchronized(path, format, &invocation.program)?;
+            match format {
+                Some(LayerFormat::Tar) => {
+                    let programs = site::programs(&site::load()?);
+                    let tools = Tools { programs: &programs, interrupts: &interrupts };
+                    push_archives(&opened, &connect()?, tools)?;
+                }
+                Some(LayerFormat::Squashfs) | None => push_layers(&opened, &connect()?)?,
+            }
         }
         _ => {
             return Err(Failure::new(format!("images cannot be pushed to {scheme}:"))
@@ -83,28 +95,15 @@ fn push_whole(path: &Path, registry: &Registry<'_>) -> Outcome<()> {
 }
 
 /// Opens an OCI-SIF whose digests are all up to date, and keeps writers from it.
-fn synchronized(path: &Path, given: &Given, program: &str) -> Outcome<OciSifFile> {
-    let format = given.last("layer-format").map(|format| format.to_string_lossy().into_owned());
+fn synchronized(path: &Path, format: Option<LayerFormat>, program: &str) -> Outcome<OciSifFile> {
     let found = oci_sif::open(path, Opened::ReadOnly)?;
-    match (format.as_deref(), found.image.overlay()) {
-        (Some(format), Some(_)) => {
+    if found.image.overlay().is_some() {
+        if let Some(format) = format {
             return Err(Failure::new(format!(
                 "cannot push overlay with layer format \"{}\", use 'overlay seal' before pushing this image",
-                shown(format)
+                format.name()
             )));
         }
-        (Some("tar"), None) => {
-            return Err(Failure::new("layers cannot be converted to tar archives")
-                .hint("Push them as they are, without --layer-format"));
-        }
-        (Some("squashfs") | None, _) => {}
-        (Some(other), None) => {
-            return Err(
-                Failure::new(format!("{} is no layer format", shown(other))).hint("It is squashfs or tar")
-            );
-        }
-    }
-    if found.image.overlay().is_some() {
         message::info("Synchronizing overlay digest to OCI image.");
         overlay::sync(path, program)?;
     }
@@ -113,16 +112,63 @@ fn synchronized(path: &Path, given: &Given, program: &str) -> Outcome<OciSifFile
     opened.again()
 }
 
-/// Sends the layers, configuration and manifest of an OCI-SIF.
+/// What `--layer-format` names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum LayerFormat {
+    Squashfs,
+    Tar,
+}
+
+impl LayerFormat {
+    fn wanted(given: &Given) -> Outcome<Option<Self>> {
+        let Some(name) = given.last("layer-format") else { return Ok(None) };
+        [Self::Squashfs, Self::Tar].into_iter().find(|format| name == format.name()).map(Some).ok_or_else(
+            || Failure::new(format!("{} is no layer format", shown(name))).hint("It is squashfs or tar"),
+        )
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Squashfs => "squashfs",
+            Self::Tar => "tar",
+        }
+    }
+}
+
+/// Sends the layers, configuration and manifest of an OCI-SIF as they are.
 fn push_layers(opened: &OciSifFile, registry: &Registry<'_>) -> Outcome<()> {
-    let blobs = opened.image.blobs().into_iter().map(|blob| {
-        let file = opened.file.try_clone().doing(|| "reading the image".into())?;
-        Ok((blob.digest, Blob { file, window: blob.window }))
-    });
+    let blobs = opened.image.blobs().into_iter().map(|blob| Ok((blob.digest, part(opened, blob.window)?)));
     let manifest = &opened.image.manifest.bytes;
     let document: serde_json::Value =
         serde_json::from_slice(manifest).doing(|| "reading the manifest".into())?;
     let media_type =
         document.get("mediaType").and_then(|value| value.as_str()).unwrap_or(media_type::MANIFEST);
     registry.push(blobs.collect::<Outcome<_>>()?, manifest, media_type)
+}
+
+/// Sends an OCI-SIF with archives for its layers, as other tools have them.
+fn push_archives(opened: &OciSifFile, registry: &Registry<'_>, tools: Tools<'_>) -> Outcome<()> {
+    let oci_sif::OciSif { manifest, config, layers, .. } = &opened.image;
+    let blobs = layers.iter().map(|layer| part(opened, layer.window)).collect::<Outcome<_>>()?;
+    let image = Image::new(&documents::read_manifest(&manifest.bytes)?, &config.bytes, blobs, tools)?;
+    message::info("Converting layers to tar archives...");
+    let archives =
+        (0..layers.len()).map(|number| Archive::of(&image, number)).collect::<Outcome<Vec<_>>>()?;
+    let contents: Vec<Digest> = archives.iter().map(|archive| archive.content).collect();
+    let config = with_layers(&config.bytes, &contents, manifest.digest)?;
+    let descriptors: Vec<_> = archives.iter().map(Archive::descriptor).collect();
+    let new = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::MANIFEST,
+        "config": { "mediaType": media_type::CONFIG, "size": config.len(), "digest": Digest::of(&config).to_string() },
+        "layers": descriptors,
+    });
+    let new = with_annotations(new.to_string().into_bytes(), &manifest.bytes)?;
+    let mut blobs: Vec<_> = archives.into_iter().map(|archive| (archive.digest, archive.blob)).collect();
+    blobs.push((Digest::of(&config), Blob::of_bytes(&config)?));
+    registry.push(blobs, &new, media_type::MANIFEST)
+}
+
+fn part(opened: &OciSifFile, window: Window) -> Outcome<Blob> {
+    Ok(Blob { file: opened.file.try_clone().doing(|| "reading the image".into())?, window })
 }

@@ -22,7 +22,6 @@ pub(crate) enum Source<'a> {
 /// The manifest of one image.
 pub(crate) struct Found {
     /// As it is stored.
-    #[expect(dead_code)]
     pub(crate) bytes: Vec<u8>,
     /// The digest of these bytes.
     pub(crate) digest: Digest,

@@ -3,6 +3,7 @@
 mod harness;
 mod installation;
 mod run;
+mod oci_images;
 mod overlay;
 mod local_oci;
 mod locks;

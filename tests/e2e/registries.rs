@@ -6,7 +6,7 @@ use std::path::Path;
 use tests::{Layout, Registry, World};
 
 /// Runs the product on a registry without encryption, with a cache of the world's own.
-fn over_http(world: &World, arguments: &[&str]) -> tests::Command {
+pub(crate) fn over_http(world: &World, arguments: &[&str]) -> tests::Command {
     let command = world.lamina(arguments).env("SINGULARITY_NOHTTPS", "1");
     command.env("SINGULARITY_CACHEDIR", world.path("cache"))
 }

@@ -70,7 +70,8 @@ impl Layout {
     }
 }
 
-fn umoci(arguments: &[&str]) {
+/// Runs umoci, which must succeed.
+pub fn umoci(arguments: &[&str]) {
     let done = Command::new("umoci").args(arguments).output().expect("umoci can be started");
     assert!(done.status.success(), "umoci {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

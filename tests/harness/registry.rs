@@ -108,7 +108,7 @@ impl Drop for Registry {
 }
 
 /// Runs skopeo, which must succeed, and returns what it prints.
-pub(crate) fn skopeo(arguments: &[&str]) -> String {
+pub fn skopeo(arguments: &[&str]) -> String {
     let done = Command::new("skopeo").args(arguments).output().expect("skopeo can be started");
     assert!(done.status.success(), "skopeo {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("skopeo prints text")

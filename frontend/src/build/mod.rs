@@ -27,7 +27,7 @@ pub use metadata::{Labels, Metadata};
 pub use origin::Origin;
 pub use sif_file::NativeSif;
 pub use skeleton::Part;
-pub use squashfs::{describe_root, pack_archive};
+pub use squashfs::{as_archive, describe_root, pack_archive};
 
 use source::Source;
 pub use temporary::TemporarySandbox;

@@ -1,7 +1,7 @@
 //! Packing and unpacking squashfs file systems with squashfs-tools.
 
 use super::Tools;
-use crate::confined::helper::{Ended, Helper, MKSQUASHFS, SUBJECT, UNSQUASHFS};
+use crate::confined::helper::{Ended, Helper, HelperOutput, MKSQUASHFS, SQFS2TAR, SUBJECT, UNSQUASHFS};
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Format};
 use crate::making::{Progress, Staging};
@@ -16,6 +16,8 @@ use std::path::Path;
 /// How new images are compressed: every kernel and every tool that reads squashfs knows gzip, and level 6 packs several
 /// times as fast as the default 9 for one percent more bytes. Measured in the README of this crate.
 const COMPRESSION: [&str; 4] = ["-comp", "gzip", "-Xcompression-level", "6"];
+/// Equal archives become equal images.
+const NO_TIME: [&str; 2] = ["-mkfs-time", "0"];
 /// Most complaints of a helper that are repeated to the user.
 const COMPLAINTS_MAX: usize = 8;
 /// The exit status of unsquashfs since 4.5 when it did everything but, say, making device files.
@@ -37,7 +39,7 @@ pub(super) fn pack(directory: &Path, image: &File, target: &Path, tools: Tools) 
 /// # Errors
 /// As [`pack`].
 pub fn pack_archive(archive: OwnedFd, image: &File, target: &Path, tools: Tools) -> Outcome<()> {
-    let options = [COMPRESSION.as_slice(), &["-noappend", "-tar"]].concat();
+    let options = [COMPRESSION.as_slice(), &NO_TIME, &["-noappend", "-tar"]].concat();
     mksquashfs(helper(tools, "-".as_ref())?.args(options).fed_by(archive), image, tools)?;
     check(image, target)
 }
@@ -60,8 +62,18 @@ pub fn describe_root(
         ("-root-time", modified.to_string()),
     ];
     let options = fields.iter().flat_map(|(option, value)| [*option, value.as_str()]);
-    let helper = helper(tools, nothing.path().as_os_str())?.args(["-no-recovery"]).args(options);
+    let helper =
+        helper(tools, nothing.path().as_os_str())?.args(["-no-recovery"]).args(NO_TIME).args(options);
     mksquashfs(helper.reads(nothing.path()), image, tools)
+}
+
+/// What is in the squashfs in `image` as a tar archive, the root directory included. What no archive can hold is an error.
+///
+/// # Errors
+/// `sqfs2tar` is missing or cannot be started.
+pub fn as_archive(image: &File, tools: Tools) -> Outcome<HelperOutput> {
+    let helper = Helper::new(tools.programs, SQFS2TAR)?;
+    helper.args(["--root-becomes", ".", "--no-skip", SUBJECT]).reads_file(image).output()
 }
 
 fn check(image: &File, target: &Path) -> Outcome<()> {

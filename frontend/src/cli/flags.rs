@@ -268,8 +268,13 @@ pub const PUSH: &[Flag] = &[
         "Say that signatures are not looked at, which they are not",
     )
     .short('U'),
-    flag("layer-format", Text, &["LAYER_FORMAT"], "squashfs: the layers of an OCI-SIF as they are")
-        .takes("FORMAT", Words(&["squashfs"])),
+    flag(
+        "layer-format",
+        Text,
+        &["LAYER_FORMAT"],
+        "squashfs: the layers of an OCI-SIF as they are; tar: as other tools have them",
+    )
+    .takes("FORMAT", Words(&["squashfs", "tar"])),
     absent("library", Text, &["LIBRARY"], LIBRARY),
     absent("description", Text, &[], "libraries have descriptions, registries have not").short('D'),
     absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
@@ -298,8 +303,13 @@ pub const PULL: &[Flag] = &[
     ),
     accepted("no-oci", Switch, &["NO_OCI"], "A native SIF is made"),
     accepted("tmpdir", Text, &["TMPDIR"], "What is being made is beside its place"),
-    absent("oci", Switch, &["OCI"], OCI),
-    absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
+    flag("oci", Switch, &["OCI"], "Make an OCI-SIF, which keeps the configuration of the image as it is"),
+    flag(
+        "keep-layers",
+        Switch,
+        &["KEEP_LAYERS"],
+        "With --oci: every layer stays one; otherwise they become one",
+    ),
     absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
     absent("library", Text, &["LIBRARY"], LIBRARY),
 ];

@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -69,6 +70,8 @@ pub const DEBUGFS: Program = Program::of("debugfs", "e2fsprogs");
 pub const MKSQUASHFS: Program = Program::of("mksquashfs", "squashfs-tools");
 /// Unpacks squashfs file systems.
 pub const UNSQUASHFS: Program = Program::of("unsquashfs", "squashfs-tools");
+/// Writes what is in squashfs file systems as tar archives.
+pub const SQFS2TAR: Program = Program::of("sqfs2tar", "squashfs-tools-ng");
 /// Mounts squashfs file systems without privilege, with the quicker of the two interfaces of FUSE.
 pub const SQUASHFUSE_LL: Program = Program::of("squashfuse_ll", "squashfuse");
 /// Mounts squashfs file systems without privilege.
@@ -292,6 +295,21 @@ impl<'a> Helper<'a> {
         Ok(Ended { output, errors, status })
     }
 
+    /// Starts the program and gives what it writes to its standard output. Its end is the end of that, and an error when
+    /// it fails.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn output(mut self) -> Outcome<HelperOutput> {
+        let starting = format!("starting {}", shown(&self.path));
+        let doing = || starting.clone();
+        let errors = tempfile::tempfile().doing(doing)?;
+        let mut command = self.command().doing(doing)?;
+        command.stderr(errors.try_clone().doing(doing)?);
+        message::verbose(format!("Running {command:?}"));
+        Ok(HelperOutput { child: Reaped(command.spawn().doing(doing)?), errors, name: self.program.name })
+    }
+
     fn command(&mut self) -> io::Result<Command> {
         let mut command = Command::new(&self.path);
         let feed = self.feed.take();
@@ -335,6 +353,40 @@ impl<'a> Helper<'a> {
     }
 }
 
+/// What a helper writes to its standard output. It is stopped when this value is dropped.
+#[derive(Debug)]
+pub struct HelperOutput {
+    child: Reaped,
+    errors: File,
+    name: &'static str,
+}
+
+impl HelperOutput {
+    fn end(&mut self) -> io::Result<()> {
+        let status = self.child.0.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        let mut errors = vec![0; WORDS_BYTES_MAX];
+        let length = self.errors.read_at(&mut errors, 0)?;
+        errors.truncate(length);
+        let ended = Ended { output: Vec::new(), errors, status };
+        Err(io::Error::other(ended.failure(self.name).to_string()))
+    }
+}
+
+impl Read for HelperOutput {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(output) = &mut self.child.0.stdout else { return Ok(0) };
+        let read = output.read(into)?;
+        if read == 0 && !into.is_empty() {
+            self.child.0.stdout = None;
+            self.end()?;
+        }
+        Ok(read)
+    }
+}
+
 impl Ended {
     fn failure(&self, name: &str) -> Failure {
         let words = said(&self.errors, &self.output);
@@ -374,6 +426,7 @@ pub(crate) fn said(errors: &[u8], output: &[u8]) -> String {
 }
 
 /// A child that is not left behind.
+#[derive(Debug)]
 struct Reaped(Child);
 
 impl Drop for Reaped {

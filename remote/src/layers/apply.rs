@@ -1,5 +1,6 @@
 //! One layer upon the tree of those below it.
 
+use super::marks::OPAQUE_ATTRIBUTE;
 use super::tar_reader::{Entries, Entry, Kind};
 use super::tree::{Attributes, Child, Content, NodeId, Tree};
 use frontend::error::{Doing, Failure, Outcome};
@@ -10,9 +11,9 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
 /// Begins the name of a file that deletes the one with the rest of the name.
-const WHITEOUT: &[u8] = b".wh.";
+pub(super) const WHITEOUT: &[u8] = b".wh.";
 /// Deletes what lower layers have in a directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Begins the names of files that old layers have for purposes of their own.
 const RESERVED: &[u8] = b".wh..wh.";
 
@@ -56,19 +57,19 @@ impl Tree {
         }
         let Some((directory, name)) = self.place(&entry.path, layer)? else {
             if entry.kind == Kind::Directory {
-                self.node_mut(Self::ROOT).attributes = attributes(&entry);
+                self.describe(Self::ROOT, layer, &entry);
             }
             return Ok(());
         };
         if name == OPAQUE {
-            self.clear(directory, layer);
+            self.hide(directory, layer);
         } else if name.starts_with(RESERVED) {
             // Housekeeping of the storage driver that wrote it.
         } else if let Some(deleted) = name.strip_prefix(WHITEOUT) {
-            self.delete(directory, deleted, layer);
+            self.delete(directory, deleted, layer)?;
         } else if entry.kind == (Kind::CharacterDevice { major: 0, minor: 0 }) {
             // The same in the form that overlays store it.
-            self.delete(directory, name, layer);
+            self.delete(directory, name, layer)?;
         } else {
             let name = name.to_vec();
             self.make(layer, number, entry, directory, &name)?;
@@ -84,25 +85,40 @@ impl Tree {
         directory: NodeId,
         name: &[u8],
     ) -> Outcome<()> {
+        if entry.kind == Kind::Directory {
+            let there = self.child(directory, name);
+            let node = match there.filter(|child| self.is_directory(child.node)) {
+                Some(there) => there.node,
+                None => self.add(attributes(&entry), Content::Directory(BTreeMap::new()))?,
+            };
+            if there.is_some_and(|there| self.is_mark(there.node)) {
+                self.opaque.insert(node);
+            }
+            self.name(directory, name, Child { node, layer })?;
+            self.describe(node, layer, &entry);
+            return Ok(());
+        }
         let attributes = attributes(&entry);
         let content = match entry.kind {
-            Kind::Directory => {
-                if let Some(there) = self.child(directory, name).filter(|child| self.is_directory(child.node))
-                {
-                    self.node_mut(there.node).attributes = attributes;
-                    return self.name(directory, name, Child { layer, ..there });
-                }
-                Content::Directory(BTreeMap::new())
-            }
             Kind::File { .. } => Content::InLayer { layer, entry: number },
             Kind::Symlink(target) => Content::Symlink(target),
             Kind::CharacterDevice { major, minor } => Content::CharacterDevice { major, minor },
             Kind::BlockDevice { major, minor } => Content::BlockDevice { major, minor },
             Kind::Fifo => Content::Fifo,
-            Kind::HardLink(_) => return Ok(()),
+            Kind::HardLink(_) | Kind::Directory => return Ok(()),
         };
         let node = self.add(attributes, content)?;
         self.name(directory, name, Child { node, layer })
+    }
+
+    /// Takes over what an entry says of a directory.
+    fn describe(&mut self, directory: NodeId, layer: usize, entry: &Entry) {
+        self.node_mut(directory).attributes = attributes(entry);
+        self.implied.remove(&directory);
+        let (name, value) = OPAQUE_ATTRIBUTE;
+        if entry.xattrs.iter().any(|(its_name, its_value)| its_name == name && its_value == value) {
+            self.hide(directory, layer);
+        }
     }
 
     /// Makes a hard link, if its target is there.
@@ -120,7 +136,24 @@ impl Tree {
     }
 
     /// Deletes what layers below `layer` have under a name.
-    fn delete(&mut self, directory: NodeId, name: &[u8], layer: usize) {
+    fn delete(&mut self, directory: NodeId, name: &[u8], layer: usize) -> Outcome<()> {
+        if self.keeps_marks {
+            return self.mark_deleted(directory, name, layer);
+        }
+        self.remove(directory, name, layer);
+        Ok(())
+    }
+
+    /// Hides what layers below `layer` have in a directory.
+    fn hide(&mut self, directory: NodeId, layer: usize) {
+        if self.keeps_marks {
+            self.opaque.insert(directory);
+        } else {
+            self.clear(directory, layer);
+        }
+    }
+
+    fn remove(&mut self, directory: NodeId, name: &[u8], layer: usize) {
         let Some(child) = self.child(directory, name) else { return };
         if self.is_directory(child.node) {
             self.clear(child.node, layer);
@@ -131,11 +164,10 @@ impl Tree {
         }
     }
 
-    /// Deletes what layers below `layer` have in a directory.
     fn clear(&mut self, directory: NodeId, layer: usize) {
         let names: Vec<Vec<u8>> = self.children(directory).map(|(name, _)| name.clone()).collect();
         for name in names {
-            self.delete(directory, &name, layer);
+            self.remove(directory, &name, layer);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Layers upon layers, and what is left of them.
 
+use super::super::marks::Marks;
 use super::*;
 use std::collections::BTreeSet;
 use std::io;
@@ -44,8 +45,21 @@ fn merged(layers: &[&[&str]]) -> BTreeSet<String> {
     for (number, stream) in layers.iter().enumerate() {
         tree.apply(number, stream.as_slice()).unwrap();
     }
+    written(&tree, Marks::Overlay, &layers)
+}
+
+/// What one layer says by itself, in the form of a registry or of an overlay: a mark of the latter is `name!`, and
+/// `name/!` a directory with one.
+fn alone(members: &[&str], marks: Marks) -> BTreeSet<String> {
+    let layer = layer(members);
+    let mut tree = Tree::for_one_layer();
+    tree.apply(0, layer.as_slice()).unwrap();
+    written(&tree, marks, &[layer])
+}
+
+fn written(tree: &Tree, marks: Marks, layers: &[Vec<u8>]) -> BTreeSet<String> {
     let mut out = Vec::new();
-    tree.write(&mut out, |number| Ok(layers[number].as_slice())).unwrap();
+    tree.write(&mut out, marks, |number| Ok(layers[number].as_slice())).unwrap();
     let mut archive = tar::Archive::new(out.as_slice());
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
@@ -54,7 +68,13 @@ fn merged(layers: &[&[&str]]) -> BTreeSet<String> {
         match entry.header().entry_type() {
             EntryType::Symlink => format!("{name}>{}", target.unwrap()),
             EntryType::Link => format!("{name}={}", target.unwrap()),
-            EntryType::Directory => name,
+            EntryType::Directory => {
+                let mut records = entry.pax_extensions().unwrap().into_iter().flatten();
+                let opaque = |key: &str| key == "SCHILY.xattr.trusted.overlay.opaque";
+                let marked = records.any(|record| opaque(record.unwrap().key().unwrap()));
+                if marked { name + "!" } else { name }
+            }
+            EntryType::Char => name + "!",
             _ => match io::read_to_string(&mut entry).unwrap().as_str() {
                 "" => name,
                 text => format!("{name}:{text}"),
@@ -89,6 +109,51 @@ fn an_opaque_directory_hides_what_lower_layers_have_in_it() {
         let left = merged(&[&["d/", "d/old", "d/s/", "d/s/old"], &upper, &["d/s/third"]]);
         assert_eq!(left, names(&["d/", "d/new", "d/s/", "d/s/third"]));
     }
+}
+
+#[test]
+fn a_layer_by_itself_keeps_its_marks_in_either_form() {
+    let members = [".wh.gone", "d/", "d/.wh..wh..opq", "d/new", "e/.wh.f", "g", ".wh.g", ".wh.h", "h/x"];
+    let overlay = names(&["gone!", "d/!", "d/new", "e/", "e/f!", "g", "h/!", "h/x"]);
+    assert_eq!(alone(&members, Marks::Overlay), overlay);
+    let registry = alone(&members, Marks::Registry);
+    let wanted = [
+        "./",
+        ".wh.gone",
+        "d/",
+        "d/.wh..wh..opq",
+        "d/new",
+        "e/",
+        "e/.wh.f",
+        "g",
+        "h/",
+        "h/.wh..wh..opq",
+        "h/x",
+    ];
+    assert_eq!(registry, names(&wanted));
+    // The one form becomes the other again.
+    let again: Vec<&str> = registry.iter().map(String::as_str).collect();
+    let overlay: BTreeSet<String> = overlay.into_iter().chain(["./".to_owned()]).collect();
+    let there: BTreeSet<String> =
+        alone(&again, Marks::Overlay).into_iter().chain(["./".to_owned()]).collect();
+    assert_eq!(there, overlay);
+}
+
+#[test]
+fn a_layer_by_itself_leaves_directories_that_it_does_not_describe_as_they_are() {
+    let mut below = Tree::new();
+    below.apply(0, layer(&["d/", "d/e/", "d/e/f"]).as_slice()).unwrap();
+    let upper = layer(&["d/e/.wh.f", "d/e/g/h", "n/x"]);
+    let mut tree = Tree::for_one_layer();
+    tree.apply(1, upper.as_slice()).unwrap();
+    tree.inherit(&below);
+    let mode = |tree: &Tree, path: &[&str]| {
+        let found =
+            path.iter().fold(Tree::ROOT, |here, name| tree.child(here, name.as_bytes()).unwrap().node);
+        tree.node(found).attributes.mode
+    };
+    assert_eq!([mode(&tree, &["d"]), mode(&tree, &["d", "e"])], [0o750; 2]);
+    assert_eq!([mode(&tree, &["n"]), mode(&tree, &["d", "e", "g"])], [0o755; 2]);
 }
 
 #[test]

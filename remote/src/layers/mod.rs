@@ -7,10 +7,12 @@
 
 mod apply;
 mod compression;
+mod marks;
 mod tar_reader;
 mod tree;
 mod write;
 
 pub(crate) use compression::decompressed;
+pub(crate) use marks::Marks;
 pub(crate) use tar_reader::{Entries, Kind};
 pub(crate) use tree::{Attributes, Put, Tree};

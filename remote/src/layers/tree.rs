@@ -2,7 +2,7 @@
 
 use frontend::error::{Failure, Outcome};
 use frontend::message::shown;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -86,6 +86,12 @@ pub(super) struct NodeId(usize);
 pub(crate) struct Tree {
     nodes: Vec<Node>,
     text_bytes: usize,
+    /// Whether what a layer deletes is kept as a mark, because the layers below it are not here.
+    pub(super) keeps_marks: bool,
+    /// Directories that hide what lower layers have in them.
+    pub(super) opaque: HashSet<NodeId>,
+    /// Directories that no entry described.
+    pub(super) implied: HashSet<NodeId>,
 }
 
 impl Default for Tree {
@@ -97,12 +103,24 @@ impl Default for Tree {
 impl Tree {
     pub(super) const ROOT: NodeId = NodeId(0);
 
-    /// An empty root directory.
+    /// An empty root directory, for all layers of an image.
     #[must_use]
     pub(crate) fn new() -> Self {
         let root =
             Node { attributes: Attributes::of_root(0o755), content: Content::Directory(BTreeMap::new()) };
-        Self { nodes: vec![root], text_bytes: 0 }
+        Self {
+            nodes: vec![root],
+            text_bytes: 0,
+            keeps_marks: false,
+            opaque: HashSet::new(),
+            implied: HashSet::from([Self::ROOT]),
+        }
+    }
+
+    /// An empty root directory, for one layer of several.
+    #[must_use]
+    pub(crate) fn for_one_layer() -> Self {
+        Self { keeps_marks: true, ..Self::new() }
     }
 
     /// What is said of the root directory itself.
@@ -237,8 +255,12 @@ impl Tree {
                     continue;
                 }
                 // Nothing is there, or something that is no directory and has to give way.
-                _ => {
+                there => {
                     let made = self.add(Attributes::of_root(0o755), Content::Directory(BTreeMap::new()))?;
+                    self.implied.insert(made);
+                    if there.is_some_and(|there| self.is_mark(there.node)) {
+                        self.opaque.insert(made);
+                    }
                     self.name(here, &name, Child { node: made, layer })?;
                     made
                 }

@@ -1,8 +1,11 @@
 //! The tar stream of a whole tree.
 
+use super::apply::{OPAQUE, WHITEOUT};
+use super::marks::{MARK_MODE, Marks, OPAQUE_ATTRIBUTE};
 use super::tar_reader::{Entries, Kind};
 use super::tree::{Attributes, Content, NodeId, Tree};
 use frontend::error::{Doing, Failure, Outcome};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use tar::{Builder, EntryType, Header};
@@ -19,19 +22,20 @@ struct Files {
 }
 
 impl Tree {
-    /// Writes a tar stream of all that is in the tree, but for the root directory itself: first what has no content
-    /// in a layer, then the files of each layer in its own order, at last hard links. `open` gives a layer's
-    /// stream once more.
+    /// Writes a tar stream of all that is in the tree: first what has no content in a layer, then the files of each layer
+    /// in its own order, at last hard links. `open` gives a layer's stream once more. The root directory itself is
+    /// there for registries only; `mksquashfs` takes it from elsewhere.
     ///
     /// # Errors
     /// A layer cannot be read again as it was, or nobody reads what is written.
     pub(crate) fn write<S: Read>(
         &self,
         out: impl Write,
+        marks: Marks,
         mut open: impl FnMut(usize) -> Outcome<S>,
     ) -> Outcome<()> {
         let mut out = Builder::new(out);
-        let files = self.write_names(&mut out).doing(writing)?;
+        let files = self.write_names(&mut out, marks).doing(writing)?;
         for (layer, wanted) in &files.wanted {
             self.write_files(&mut out, Entries::new(open(*layer)?), wanted, &files.paths)?;
         }
@@ -46,8 +50,11 @@ impl Tree {
     }
 
     /// Writes every entry without content, and collects the others.
-    fn write_names(&self, out: &mut Builder<impl Write>) -> io::Result<Files> {
+    fn write_names(&self, out: &mut Builder<impl Write>, marks: Marks) -> io::Result<Files> {
         let mut files = Files::default();
+        if marks == Marks::Registry {
+            self.write_directory(out, b"./", Self::ROOT, marks)?;
+        }
         let mut ahead = vec![(Vec::new(), Self::ROOT)];
         while let Some((path, id)) = ahead.pop() {
             for (name, child) in self.children(id) {
@@ -55,10 +62,12 @@ impl Tree {
                 below.extend_from_slice(name);
                 let id = child.node;
                 if self.is_directory(id) {
-                    let attributes = &self.node(id).attributes;
                     below.push(b'/');
-                    Member::new(&below, attributes, EntryType::Directory).append(out, io::empty())?;
+                    self.write_directory(out, &below, id, marks)?;
                     ahead.push((below, id));
+                } else if marks == Marks::Registry && self.is_mark(id) {
+                    below.splice(path.len()..path.len(), WHITEOUT.iter().copied());
+                    write_mark(out, &below)?;
                 } else if files.paths.contains_key(&id) {
                     files.links.push((below, id));
                 } else {
@@ -68,6 +77,26 @@ impl Tree {
             }
         }
         Ok(files)
+    }
+
+    fn write_directory(
+        &self,
+        out: &mut Builder<impl Write>,
+        path: &[u8],
+        id: NodeId,
+        marks: Marks,
+    ) -> io::Result<()> {
+        let mut attributes = Cow::Borrowed(&self.node(id).attributes);
+        let opaque = self.opaque.contains(&id);
+        if opaque && marks == Marks::Overlay {
+            let (name, value) = OPAQUE_ATTRIBUTE;
+            attributes.to_mut().xattrs.push((name.to_vec(), value.to_vec()));
+        }
+        Member::new(path, &attributes, EntryType::Directory).append(out, io::empty())?;
+        if opaque && marks == Marks::Registry {
+            write_mark(out, &[path, OPAQUE].concat())?;
+        }
+        Ok(())
     }
 
     fn write_name(
@@ -126,6 +155,10 @@ impl Tree {
     }
 }
 
+fn write_mark(out: &mut Builder<impl Write>, path: &[u8]) -> io::Result<()> {
+    Member::new(path, &Attributes::of_root(MARK_MODE), EntryType::Regular).append(out, io::empty())
+}
+
 fn writing() -> String {
     "writing the files of the image".into()
 }
@@ -157,29 +190,27 @@ impl<'a> Member<'a> {
         Self { size, ..self }
     }
 
-    /// Writes it. What its header cannot hold goes into PAX records before it.
+    /// Writes it. What its header cannot hold goes before it.
     fn append(self, out: &mut Builder<impl Write>, content: impl Read) -> io::Result<()> {
         let mut records = Vec::new();
         let mut header = Header::new_gnu();
         let old = header.as_old_mut();
-        for (name, field, key) in
-            [(Some(self.path), &mut old.name, "path"), (self.link, &mut old.linkname, "linkpath")]
-        {
-            let Some(name) = name else { continue };
-            match field.get_mut(..name.len()) {
-                Some(field) => field.copy_from_slice(name),
-                None => record(&mut records, key.as_bytes(), name),
+        match old.name.get_mut(..self.path.len()) {
+            Some(field) => field.copy_from_slice(self.path),
+            None => record(&mut records, b"path", self.path),
+        }
+        if let Some(link) = self.link {
+            match old.linkname.get_mut(..link.len()) {
+                Some(field) => field.copy_from_slice(link),
+                // In a PAX record mksquashfs 4.5 would take the target for a name in the archive and cut `../` off.
+                None => extension(out, EntryType::GNULongLink, &[link, b"\0"].concat())?,
             }
         }
         for (name, value) in &self.attributes.xattrs {
             record(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
         }
         if !records.is_empty() {
-            let mut before = Header::new_gnu();
-            before.set_entry_type(EntryType::XHeader);
-            before.set_size(records.len() as u64);
-            before.set_cksum();
-            out.append(&before, records.as_slice())?;
+            extension(out, EntryType::XHeader, &records)?;
         }
         header.set_entry_type(self.kind);
         header.set_mode(self.attributes.mode);
@@ -192,6 +223,15 @@ impl<'a> Member<'a> {
         header.set_cksum();
         out.append(&header, content)
     }
+}
+
+/// Writes what says more of the entry that follows.
+fn extension(out: &mut Builder<impl Write>, kind: EntryType, content: &[u8]) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    out.append(&header, content)
 }
 
 /// Adds a PAX record, `LENGTH KEY=VALUE\n`, whose length counts its own digits too.
