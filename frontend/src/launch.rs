@@ -4,8 +4,8 @@ use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::Flow;
 use crate::flow::namespace::{self, Mapping, Outside};
-use crate::flow::serving::{self, Directories};
-use crate::fuse::Servers;
+use crate::flow::serving::{self, Directories, View};
+use crate::fuse::{Owners, Servers};
 use crate::making::Interrupts;
 use crate::message;
 use crate::monitor;
@@ -65,6 +65,7 @@ pub fn start(
 ) -> Outcome<Infallible> {
     message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
     let payload = sealed(&payload::encode(payload)?)?;
+    let mapping = planned.mapping();
     let Planned { plan, sources, reason, .. } = planned;
     match reason.flow() {
         Flow::Setuid => {
@@ -74,14 +75,20 @@ pub fn start(
         }
         Flow::UserNamespace => {
             let outside = Outside::of(sources)?;
-            namespace::enter(&Mapping::own(), &reason)?;
+            namespace::enter(&mapping, &reason)?;
             if serving::is_needed(&plan) {
-                return with_servers(&plan, payload, site, outside, may_extract, extracted);
+                let view = View { outside, owners: owners(&mapping) };
+                return with_servers(&plan, payload, site, view, may_extract, extracted);
             }
             let sources = outside.open_all_again()?;
             in_place_or_attended(|| become_unprivileged_starter(&plan.into(), payload, sources), extracted)
         }
     }
+}
+
+/// Whose the files of images are.
+fn owners(mapping: &Mapping) -> Owners {
+    if mapping.has_everybody() { Owners::Recorded } else { Owners::Caller }
 }
 
 /// Becomes the container, or starts it and stays where there is something to remove when it has ended.
@@ -103,7 +110,7 @@ fn with_servers(
     plan: &Plan,
     payload: OwnedFd,
     site: &Settings,
-    outside: Outside,
+    view: View,
     may_extract: bool,
     extracted: Option<Extracted>,
 ) -> Outcome<Infallible> {
@@ -112,7 +119,7 @@ fn with_servers(
     let mut servers = Servers::new(&programs, &interrupts);
     let fallback = may_extract.then_some(Tools { programs: &programs, interrupts: &interrupts });
     let Directories { plan, sources, sandbox } =
-        serving::serve(plan, site, &outside, &mut servers, fallback, Path::new(&stage()))?;
+        serving::serve(plan, site, &view, &mut servers, fallback, Path::new(&stage()))?;
     interrupts.check()?;
     let container = || {
         // What the container writes after its servers have gone would be lost.
@@ -121,7 +128,7 @@ fn with_servers(
     };
     attend(container, || {
         let finished = servers.finish();
-        drop(outside);
+        drop(view);
         sandbox.into_iter().for_each(TemporarySandbox::remove);
         extracted.into_iter().for_each(Extracted::remove);
         finished

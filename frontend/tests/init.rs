@@ -200,6 +200,7 @@ fn payload() -> Payload {
         name_servers: Vec::new(),
         app: None,
         restrictions: Restrictions::default(),
+        fakeroot: false,
         shim: false,
         instance: false,
         message_level: 1,

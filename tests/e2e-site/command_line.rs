@@ -85,7 +85,6 @@ fn help_and_version_go_to_standard_output_and_end_with_0() {
 fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
     let (world, image) = world_and_image();
     for (option, value) in [
-        ("--fakeroot", ""),
         ("--nvccli", ""),
         ("--netns-path=/x", ""),
         ("--allow-setuid", ""),

@@ -26,4 +26,5 @@ mod confinement;
 mod site;
 mod temporary_sandboxes;
 mod user_namespaces;
+mod fakeroot;
 mod instances;

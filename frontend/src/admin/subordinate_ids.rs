@@ -5,6 +5,12 @@
 use crate::error::{Failure, Outcome};
 use crate::message::shown;
 
+/// The file of user ids.
+pub const USERS: &str = "/etc/subuid";
+/// The file of group ids.
+pub const GROUPS: &str = "/etc/subgid";
+/// Most bytes of such a file.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Ids of one range: what a container needs.
 const COUNT: u32 = 65536;
 /// Where the highest range starts; they are given out downward, away from those of `useradd`.
@@ -25,7 +31,24 @@ pub enum Change {
     Disable,
 }
 
+/// Ids that a user may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ids {
+    /// The first one.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// What the text of a file lets a user's containers have; nothing where his line is disabled.
+#[must_use]
+pub fn of(text: &str, name: &str, uid: u32) -> Option<Ids> {
+    let own = own_range(&ranges(text), name, uid).filter(|range| !range.disabled)?;
+    Some(Ids { first: own.first, count: own.count.min(COUNT) })
+}
+
 /// A line that names a range.
+#[derive(Clone, Copy)]
 struct Range<'a> {
     line: usize,
     owner: &'a str,
@@ -55,8 +78,7 @@ impl<'a> Range<'a> {
 /// # Errors
 /// The user has no range that is large enough, or none is free.
 pub fn changed(text: &str, name: &str, uid: u32, change: Change) -> Outcome<Option<String>> {
-    let ranges: Vec<Range<'_>> =
-        text.lines().enumerate().filter_map(|(line, text)| Range::parse(line, text)).collect();
+    let ranges = ranges(text);
     let own = own_range(&ranges, name, uid);
     if change == Change::Add {
         return match own {
@@ -82,9 +104,13 @@ pub fn changed(text: &str, name: &str, uid: u32, change: Change) -> Outcome<Opti
     })
 }
 
+fn ranges(text: &str) -> Vec<Range<'_>> {
+    text.lines().enumerate().filter_map(|(line, text)| Range::parse(line, text)).collect()
+}
+
 /// The range that a user's containers get: one of just the right size, else the largest that is larger.
-fn own_range<'a, 'b>(ranges: &'b [Range<'a>], name: &str, uid: u32) -> Option<&'b Range<'a>> {
-    let own = || ranges.iter().filter(|range| range.owner == name || range.owner == uid.to_string());
+fn own_range<'a>(ranges: &[Range<'a>], name: &str, uid: u32) -> Option<Range<'a>> {
+    let own = || ranges.iter().copied().filter(|range| range.owner == name || range.owner == uid.to_string());
     let larger = || own().filter(|range| range.count > COUNT).max_by_key(|range| range.count);
     own().find(|range| range.count == COUNT).or_else(larger)
 }
@@ -127,6 +153,16 @@ mod tests {
         }
         let small = "ben:100000:1000\n";
         assert_eq!(change(small, Change::Add).unwrap(), format!("{small}1001:4294836224:65536\n"));
+    }
+
+    #[test]
+    fn a_container_gets_what_the_users_line_says_unless_it_is_disabled() {
+        let ids = |text: &str| of(text, "ben", 1001).map(|ids| (ids.first, ids.count));
+        assert_eq!(ids("anna:1:65536\nben:100000:65536\n"), Some((100000, 65536)));
+        assert_eq!(ids("1001:100000:200000\n"), Some((100000, 65536)));
+        for text in ["", "anna:1:65536\n", "!ben:100000:65536\n", "ben:100000:1000\n"] {
+            assert_eq!(ids(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -119,8 +119,6 @@ impl Flag {
     }
 }
 
-const FAKEROOT: &str =
-    "being root in a container is not part of this version; --userns starts one as yourself";
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
@@ -165,6 +163,10 @@ pub const ACTION: &[Flag] = &[
     flag("no-pid", Switch, &["NO_PID"], "No own process ids although another flag implies them").under(ISOLATION),
     flag("ipc", Switch, &["IPC", "UNSHARE_IPC"], "Own System V IPC and message queues").under(ISOLATION).short('i'),
     flag("userns", Switch, &["USERNS", "UNSHARE_USERNS"], "Start in a user namespace, without the setuid starter").under(ISOLATION).short('u'),
+    flag("fakeroot", Switch, &["FAKEROOT"], "Be root in the container: in a user namespace, with the ids that /etc/subuid lends you").under(ISOLATION).short('f'),
+    flag("ignore-subuid", Switch, &["IGNORE_SUBUID"], "With --fakeroot: have no ids but your own").under(ISOLATION),
+    flag("ignore-fakeroot-command", Switch, &["IGNORE_FAKEROOT_COMMAND"], "With --fakeroot and no ids of others: do without the fakeroot command").under(ISOLATION),
+    flag("no-setgroups", Switch, &["NO_SETGROUPS"], "With --fakeroot: stay in your groups; nobody in the container can leave them").under(ISOLATION),
     flag("tmp-sandbox", Switch, &["TMP_SANDBOX", "UNSQUASH"], "Run from a temporary directory that the image is extracted to").under(OTHER).aliases(&["unsquash"]),
     flag("no-tmp-sandbox", Switch, &["NO_TMP_SANDBOX"], "Never extract the image, even where it cannot be mounted").under(OTHER),
     flag("uts", Switch, &["UTS", "UNSHARE_UTS"], "Own host name").under(ISOLATION),
@@ -201,7 +203,6 @@ pub const ACTION: &[Flag] = &[
     flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image").under(OTHER),
     accepted("tmpdir", Text, &["TMPDIR"], "Running an image needs no temporary files").takes("DIR", Folders),
     accepted("no-oci", Switch, &["NO_OCI"], "Containers are never run in OCI mode"),
-    absent("fakeroot", Switch, &["FAKEROOT"], FAKEROOT).short('f'),
     absent("oci", Switch, &["OCI"], OCI),
     absent("no-compat", Switch, &["NO_COMPAT"], OCI),
     absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
@@ -218,11 +219,8 @@ pub const ACTION: &[Flag] = &[
     absent("device", List, &[], DEVICES),
     absent("cdi-dirs", List, &[], DEVICES),
     absent("sharens", Switch, &["SHARENS"], "start each process in a container of its own"),
-    absent("no-setgroups", Switch, &["NO_SETGROUPS"], FAKEROOT),
-    absent("ignore-subuid", Switch, &["IGNORE_SUBUID"], FAKEROOT),
-    absent("ignore-fakeroot-command", Switch, &["IGNORE_FAKEROOT_COMMAND"], FAKEROOT),
-    absent("ignore-userns", Switch, &["IGNORE_USERNS"], FAKEROOT),
-    absent("proot", Text, &["PROOT"], FAKEROOT),
+    absent("ignore-userns", Switch, &["IGNORE_USERNS"], "there is no --fakeroot without a user namespace"),
+    absent("proot", Text, &["PROOT"], "--fakeroot makes root of you in a user namespace"),
     absent("passphrase", Switch, &[], ENCRYPTION),
     absent("pem-path", Text, &[], ENCRYPTION),
     absent("runscript-timeout", Text, &["RUNSCRIPT_TIMEOUT"], "runscripts are not evaluated beforehand"),

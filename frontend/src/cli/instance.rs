@@ -75,7 +75,7 @@ pub(super) fn start(
     }
     let userns = planned.flow() == Flow::UserNamespace;
     let (image, home) = (shown(&planned.image), shown(OsString::from_vec(planned.home.clone())));
-    let restrictions = planned.restrictions.clone();
+    let (restrictions, fakeroot) = (planned.restrictions.clone(), planned.has_fakeroot_command());
     let payload = planning::payload(&intent, planned.container(), signals);
     let describe = |processes: Processes, logs: &Logs| Record {
         pid: processes.first.as_raw(),
@@ -91,6 +91,7 @@ pub(super) fn start(
         started: processes.started,
         home,
         restrictions,
+        fakeroot,
     };
     let limited = || intent.limits.as_ref().map_or(Ok(()), |limits| cgroup::enter(limits, &caller));
     let become_container = |outlets: &instance::Outlets| {
@@ -143,6 +144,7 @@ pub(super) fn join(
         home: record.home.as_bytes(),
         resident: &caller,
         restrictions: &record.restrictions,
+        fakeroot: record.fakeroot,
         plan: None,
     };
     let payload = planning::payload(&intent, container, signals);

@@ -22,11 +22,6 @@ Root's containers keep what is granted to the user root when singularity.conf sa
 
 ";
 
-/// The files of subordinate ids.
-const SUBORDINATE_IDS: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
-/// Most bytes of such a file.
-const SUBORDINATE_BYTES_MAX: u64 = 16 << 20;
-
 /// `config fakeroot`
 pub(super) fn config_fakeroot(
     invocation: &Invocation,
@@ -52,7 +47,8 @@ pub(super) fn config_fakeroot(
         .doing(|| format!("looking up user {}", shown(name)))?
         .ok_or_else(|| Failure::new(format!("could not retrieve user information for {}", shown(name))))?;
     // Both are settled before one is written.
-    let files = SUBORDINATE_IDS.map(|path| change_of(path, name, user.uid.as_raw(), *change));
+    let files = [subordinate_ids::USERS, subordinate_ids::GROUPS]
+        .map(|path| change_of(path, name, user.uid.as_raw(), *change));
     for file in files {
         let (path, old, new) = file?;
         if let Some(new) = new {
@@ -73,7 +69,7 @@ fn change_of(path: &'static str, name: &str, uid: u32, change: Change) -> Outcom
         file => Some(file.doing(reading)?),
     };
     if let Some(file) = &file {
-        file.take(SUBORDINATE_BYTES_MAX).read_to_string(&mut before).doing(reading)?;
+        file.take(subordinate_ids::FILE_BYTES_MAX).read_to_string(&mut before).doing(reading)?;
     }
     let after =
         subordinate_ids::changed(&before, name, uid, change).map_err(|failure| failure.context(path))?;

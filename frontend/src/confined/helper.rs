@@ -84,6 +84,12 @@ pub const FUSE_OVERLAYFS: Program = Program::of("fuse-overlayfs", "fuse-overlayf
 pub const GZIP: Program = Program::of("gzip", "gzip");
 /// Knows the host's libraries.
 pub const LDCONFIG: Program = Program { name: "ldconfig", debian: "libc-bin", rhel: "glibc" };
+/// Has the kernel map a user's subordinate user ids.
+pub const NEWUIDMAP: Program = Program { name: "newuidmap", debian: "uidmap", rhel: "shadow-utils" };
+/// Has the kernel map a user's subordinate group ids.
+pub const NEWGIDMAP: Program = Program { name: "newgidmap", debian: "uidmap", rhel: "shadow-utils" };
+/// Runs programs that believe to change owners.
+pub const FAKEROOT: Program = Program::of("fakeroot", "fakeroot");
 /// Copies directories.
 pub const CP: Program = Program::of("cp", "coreutils");
 

@@ -12,6 +12,8 @@ use std::path::Path;
 /// Everything that decides.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
+    /// The caller wants to be root.
+    pub fakeroot: bool,
     /// The caller asked for a user namespace.
     pub asked: bool,
     /// This process is in a user namespace that somebody made.
@@ -65,6 +67,7 @@ impl Facts {
     #[must_use]
     pub fn gather(intent: &Intent, site: &Settings, caller: &Caller) -> Self {
         Self {
+            fakeroot: intent.fakeroot.is_some(),
             asked: intent.userns,
             inside: host::in_user_namespace(),
             root: caller.is_root() && Path::new(&setuid_starter()).exists(),

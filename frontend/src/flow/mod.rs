@@ -2,7 +2,9 @@
 //! site's rules, or in a user namespace, where the caller holds it himself. [`choose`] decides; nothing else does.
 
 mod facts;
+pub mod fakeroot;
 pub mod host;
+pub mod lent_ids;
 pub mod namespace;
 pub mod serving;
 
@@ -48,6 +50,8 @@ pub enum Reason {
     Root,
     /// `--userns`
     Asked,
+    /// `--fakeroot`
+    Fakeroot,
     /// This process is in a user namespace already, where a setuid bit gives nothing of the host's.
     Inside,
     /// The setuid starter has no power here; why.
@@ -64,9 +68,12 @@ impl Reason {
     pub fn flow(&self) -> Flow {
         match self {
             Self::Installed | Self::Root => Flow::Setuid,
-            Self::Asked | Self::Inside | Self::Powerless(_) | Self::Disallowed(_) | Self::Needed(_) => {
-                Flow::UserNamespace
-            }
+            Self::Asked
+            | Self::Fakeroot
+            | Self::Inside
+            | Self::Powerless(_)
+            | Self::Disallowed(_)
+            | Self::Needed(_) => Flow::UserNamespace,
         }
     }
 }
@@ -77,6 +84,7 @@ impl fmt::Display for Reason {
             Self::Installed => out.write_str("it is installed, and nothing speaks against it"),
             Self::Root => out.write_str("root needs no other"),
             Self::Asked => out.write_str("asked for with --userns"),
+            Self::Fakeroot => out.write_str("asked for with --fakeroot"),
             Self::Inside => out.write_str("this is a user namespace already"),
             Self::Powerless(why) => out.write_str(why),
             Self::Disallowed(line) => {
@@ -92,7 +100,9 @@ impl fmt::Display for Reason {
 /// Decides. What the caller asked for comes first, then what cannot be otherwise, then what the plan needs.
 #[must_use]
 pub fn choose(facts: &Facts) -> Reason {
-    if facts.asked {
+    if facts.fakeroot {
+        Reason::Fakeroot
+    } else if facts.asked {
         Reason::Asked
     } else if facts.inside {
         Reason::Inside
@@ -116,6 +126,7 @@ mod tests {
     /// A user on a host with a setuid installation.
     fn ordinary() -> Facts {
         Facts {
+            fakeroot: false,
             asked: false,
             inside: false,
             root: false,
@@ -137,6 +148,8 @@ mod tests {
             (Facts { root: true, needs: overlay(), ..ordinary() }, Reason::Root),
             (Facts { root: true, inside: true, ..ordinary() }, Reason::Inside),
             (Facts { root: true, asked: true, ..ordinary() }, Reason::Asked),
+            (Facts { root: true, asked: true, fakeroot: true, ..ordinary() }, Reason::Fakeroot),
+            (Facts { fakeroot: true, inside: true, ..ordinary() }, Reason::Fakeroot),
             (Facts { asked: true, powerless: powerless(), ..ordinary() }, Reason::Asked),
             (Facts { inside: true, powerless: powerless(), ..ordinary() }, Reason::Inside),
             (Facts { powerless: powerless(), disallowed: Some(Some(3)), ..ordinary() }, {
@@ -158,6 +171,7 @@ mod tests {
             (Reason::Installed, Flow::Setuid),
             (Reason::Root, Flow::Setuid),
             (Reason::Asked, Flow::UserNamespace),
+            (Reason::Fakeroot, Flow::UserNamespace),
             (Reason::Inside, Flow::UserNamespace),
             (Reason::Powerless("no setuid bit".into()), Flow::UserNamespace),
             (Reason::Disallowed(Some(3)), Flow::UserNamespace),

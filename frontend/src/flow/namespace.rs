@@ -1,6 +1,7 @@
 //! A user namespace of the caller's, and a mount namespace in it: what gives an ordinary user the power to mount.
 
 use super::host;
+use super::lent_ids::{Assistant, Lent, SETGROUPS};
 use crate::error::{Doing, Failure, Outcome};
 use crate::message::shown;
 use crate::planning::Source;
@@ -17,10 +18,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Which ids exist in the namespace. Everything else belongs to nobody there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mapping {
     user: Entry,
     group: Entry,
+    lent: Option<Lent>,
 }
 
 /// One id of the host, and what it is in the namespace.
@@ -35,12 +37,32 @@ impl Mapping {
     #[must_use]
     pub fn own() -> Self {
         let itself = |id| Entry { inside: id, outside: id };
-        Self { user: itself(geteuid().as_raw()), group: itself(getegid().as_raw()) }
+        Self { user: itself(geteuid().as_raw()), group: itself(getegid().as_raw()), lent: None }
     }
 
+    /// The caller as root, and nobody else.
+    #[must_use]
+    pub fn root() -> Self {
+        let root = |id| Entry { inside: 0, outside: id };
+        Self { user: root(geteuid().as_raw()), group: root(getegid().as_raw()), lent: None }
+    }
+
+    /// The caller as root, and as everybody from 1 on the ids that the host lends him.
+    #[must_use]
+    pub fn root_and(lent: Lent) -> Self {
+        Self { lent: Some(lent), ..Self::root() }
+    }
+
+    /// Whether more than one id exists there.
+    #[must_use]
+    pub fn has_everybody(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Of a single id, which takes nobody's help.
     fn write(&self) -> io::Result<()> {
         // Without this the kernel takes no group map from a user: leaving a group must not open what is closed to it.
-        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write(SETGROUPS, "deny")?;
         for (file, Entry { inside, outside }) in [("uid_map", self.user), ("gid_map", self.group)] {
             fs::write(format!("/proc/self/{file}"), format!("{inside} {outside} 1"))?;
         }
@@ -52,22 +74,29 @@ impl Mapping {
 /// does not let users do that.
 ///
 /// # Errors
-/// The host forbids it, or the kernel cannot.
+/// The host forbids it or lends no ids, or the kernel cannot.
 pub fn enter(mapping: &Mapping, why: &super::Reason) -> Outcome<()> {
+    let assistant = mapping.lent.as_ref().map(Assistant::start).transpose()?;
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|error| refused(why, error))?;
-    mapping.write().doing(|| "mapping your ids into the user namespace".into())?;
+    match assistant {
+        Some(assistant) => assistant.map()?,
+        None => mapping.write().doing(|| "mapping your ids into the user namespace".into())?,
+    }
     // Where a security module takes the namespace's capabilities away, this is the first call that fails.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
         .map_err(|error| refused(why, error))
 }
 
 /// Keeps the namespace's capabilities for the next program this process becomes: for anybody but root, exec would
-/// take them away.
+/// take them away. Root keeps them for good, so he gains nothing more from here on, as everybody else in a container.
 ///
 /// # Errors
 /// None is known in a user namespace of one's own.
 pub fn keep_capabilities() -> Outcome<()> {
     let doing = || "keeping the user namespace's capabilities".to_owned();
+    if geteuid().is_root() {
+        return nix::sys::prctl::set_no_new_privs().doing(doing);
+    }
     let CapabilitySets { permitted, .. } = capabilities(None).doing(doing)?;
     let sets = CapabilitySets { effective: permitted, permitted, inheritable: permitted };
     set_capabilities(None, sets).doing(doing)?;
@@ -79,7 +108,9 @@ pub fn keep_capabilities() -> Outcome<()> {
 
 fn refused(why: &super::Reason, error: Errno) -> Failure {
     let failure = match why {
-        super::Reason::Asked | super::Reason::Inside => Failure::new("user namespaces cannot be used here"),
+        super::Reason::Asked | super::Reason::Fakeroot | super::Reason::Inside => {
+            Failure::new("user namespaces cannot be used here")
+        }
         why => Failure::new(format!("{why}, and user namespaces cannot be used here")),
     };
     match host::forbidding(host::sysctl) {

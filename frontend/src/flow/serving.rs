@@ -28,6 +28,14 @@ pub fn is_needed(plan: &Plan) -> bool {
     plan.images().any(|image| image.content != Content::Directory)
 }
 
+/// What the servers are told of the world outside.
+pub struct View {
+    /// The sources of the plan.
+    pub outside: Outside,
+    /// Whose the files of a squashfs are.
+    pub owners: Owners,
+}
+
 /// A plan of directories, and what its descriptors stand for.
 pub struct Directories {
     /// The plan.
@@ -46,7 +54,7 @@ pub struct Directories {
 pub fn serve(
     plan: &Plan,
     site: &Settings,
-    outside: &Outside,
+    view: &View,
     servers: &mut Servers,
     fallback: Option<Tools<'_>>,
     stage: &Path,
@@ -55,14 +63,14 @@ pub fn serve(
     mount(Some("tmpfs"), stage, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
         .doing(|| format!("making room for mounts at {}", shown(stage)))?;
     let mut stagehand =
-        Stagehand { site, outside, servers, stage, made: 0, sources: Vec::new(), places: Vec::new() };
+        Stagehand { site, view, servers, stage, made: 0, sources: Vec::new(), places: Vec::new() };
     let root_access = if plan.writable == Writable::Root { Access::ReadWrite } else { Access::ReadOnly };
     let (root, sandbox) = stagehand.show_root(&plan.root, root_access, fallback)?;
     let mut layers = Vec::new();
     for layer in &plan.layers {
         let at = stagehand.show(layer, Access::ReadOnly)?;
         if matches!(layer.content, Content::Ext3(_)) {
-            warn_of_marks(&layer_of(&at, layer.content)?, &outside.source(number(layer))?.path);
+            warn_of_marks(&layer_of(&at, layer.content)?, &view.outside.source(number(layer))?.path);
         }
         layers.push((at, layer.content));
     }
@@ -70,7 +78,7 @@ pub fn serve(
         Writable::Overlay(upper) if upper.content != Content::Directory => {
             let shown = stagehand.show(&upper, Access::ReadWrite)?;
             let mounts = stagehand.mounts(plan)?;
-            let name = &outside.source(number(&upper))?.path;
+            let name = &view.outside.source(number(&upper))?.path;
             let root = stagehand.overlay(plan, (&root, &layers), (&shown, name))?;
             let root = stagehand.directory(&root)?;
             Plan { root, layers: Vec::new(), writable: Writable::Root, mounts, ..plan.clone() }
@@ -98,7 +106,7 @@ fn number(image: &Image) -> usize {
 
 struct Stagehand<'a, 's> {
     site: &'a Settings,
-    outside: &'a Outside,
+    view: &'a View,
     servers: &'a mut Servers<'s>,
     stage: &'a Path,
     made: u32,
@@ -122,7 +130,7 @@ impl Stagehand<'_, '_> {
         };
         tools.interrupts.check()?;
         message::warning(format!("squashfuse mount failed, falling back to extraction: {failure}"));
-        let source = self.outside.source(number(root))?;
+        let source = self.view.outside.source(number(root))?;
         let file = File::from(source.file.try_clone().doing(|| format!("using {}", shown(&source.path)))?);
         let sandbox = TemporarySandbox::unpack(&file, window, &source.path, tools)?;
         Ok((sandbox.root().to_path_buf(), Some(sandbox)))
@@ -131,19 +139,19 @@ impl Stagehand<'_, '_> {
     /// The directory that shows an image.
     fn show(&mut self, image: &Image, access: Access) -> Outcome<PathBuf> {
         let number = number(image);
-        let source = self.outside.source(number)?;
+        let source = self.view.outside.source(number)?;
         let file = || -> Outcome<File> {
             let copy = source.file.try_clone().doing(|| format!("using {}", shown(&source.path)))?;
             Ok(File::from(copy))
         };
         match image.content {
             Content::Directory => {
-                drop(self.outside.open_again(number)?);
-                Ok(self.outside.place(number)?.to_owned())
+                drop(self.view.outside.open_again(number)?);
+                Ok(self.view.outside.place(number)?.to_owned())
             }
             Content::Squashfs(window) => {
                 let at = self.new_directory()?;
-                self.servers.squashfs(&file()?, &source.path, window, Owners::Caller, &at)?;
+                self.servers.squashfs(&file()?, &source.path, window, self.view.owners, &at)?;
                 Ok(at)
             }
             Content::Ext3(window) => {
@@ -201,7 +209,7 @@ impl Stagehand<'_, '_> {
     }
 
     fn bind(&mut self, bind: &Bind) -> Outcome<Bind> {
-        let source = self.outside.open_again(usize::from(bind.descriptor.0))?;
+        let source = self.view.outside.open_again(usize::from(bind.descriptor.0))?;
         let is_directory = File::from(source.try_clone().doing(|| "copying a descriptor".into())?)
             .metadata()
             .is_ok_and(|data| data.is_dir());
@@ -244,7 +252,7 @@ impl Stagehand<'_, '_> {
         }
         let layers = directories_of(layers)?;
         let lowers = layers.iter().rev().map(PathBuf::as_path).chain([root]).collect();
-        let name = &self.outside.source(number(&plan.root))?.path;
+        let name = &self.view.outside.source(number(&plan.root))?.path;
         let at = self.new_directory()?;
         self.servers.overlay(&Overlay { lowers, upper: None }, name, &at)?;
         Ok((self.directory(&at)?, Vec::new()))

@@ -2,8 +2,7 @@
 
 use crate::error::{Doing, Outcome};
 use crate::init::environment::Environment;
-use crate::init::execute::Program;
-use crate::init::{Ending, become_program, shim, status_of};
+use crate::init::{Ending, become_program, find, shim, status_of};
 use crate::instance::tell;
 use crate::payload::{Payload, Text};
 use crate::sys::signal;
@@ -21,7 +20,7 @@ const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTE
 const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// Starts the program, if there is one, tells whoever waits, and stays until it is asked to end and nobody is left.
-pub(super) fn run(payload: &Payload, command: Vec<Text>, environment: &Environment) -> Ending {
+pub(super) fn run(payload: &Payload, command: Vec<Text>, environment: Environment) -> Ending {
     match start(payload, command, environment) {
         // The record is what makes this process one that may be joined: it is open as long as this process lives.
         Ok(record) => {
@@ -33,14 +32,14 @@ pub(super) fn run(payload: &Payload, command: Vec<Text>, environment: &Environme
     }
 }
 
-fn start(payload: &Payload, command: Vec<Text>, environment: &Environment) -> Outcome<Option<OwnedFd>> {
+fn start(payload: &Payload, command: Vec<Text>, mut environment: Environment) -> Outcome<Option<OwnedFd>> {
     // Nobody can join where there is none, and the program must not have it.
     let record = descriptors::adopt(protocol::INSTANCE_FD).ok();
-    let program = (!command.is_empty()).then(|| Program::find(command, environment)).transpose()?;
+    let program = (!command.is_empty()).then(|| find(payload, command, &mut environment)).transpose()?;
     let waiting = take_standard_input()?;
     shim::prepare(payload);
     if let Some(program) = program {
-        fork::fork_to(|| status_of(&become_program(payload, program, environment).into()))
+        fork::fork_to(|| status_of(&become_program(payload, program, &environment).into()))
             .doing(|| "starting the program".into())?;
     }
     tell(&waiting)?;

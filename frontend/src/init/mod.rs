@@ -8,6 +8,7 @@ mod accounts;
 mod action;
 mod environment;
 mod execute;
+mod fakeroot;
 mod instance;
 mod machine;
 mod restrictions;
@@ -19,8 +20,9 @@ mod working_directory;
 
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::message::{self, Level};
-use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload};
+use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload, Text};
 use crate::sys::descriptors;
+use environment::Environment;
 use execute::Program;
 pub(crate) use shell::matches_pattern;
 use std::convert::Infallible;
@@ -82,17 +84,23 @@ fn enter_container() -> Result<Infallible, Ending> {
     let mut environment = environment::compute(&payload, &directory)?;
     let command = action::choose(&payload, &mut environment)?;
     if payload.instance {
-        return Err(instance::run(&payload, command, &environment));
+        return Err(instance::run(&payload, command, environment));
     }
-    let program = Program::find(command, &environment)?;
+    let program = find(&payload, command, &mut environment)?;
     if payload.shim && nix::unistd::getpid().as_raw() == 1 {
         return Err(shim::run(&payload, program, &environment));
     }
     Err(become_program(&payload, program, &environment).into())
 }
 
+/// The program of a command line, and what has to run it.
+fn find(payload: &Payload, command: Vec<Text>, environment: &mut Environment) -> Outcome<Program> {
+    let program = Program::find(command, environment)?;
+    Ok(if payload.fakeroot { fakeroot::around(program, environment) } else { program })
+}
+
 /// Becomes the program with the caller's signals, or says why not.
-fn become_program(payload: &Payload, program: Program, environment: &environment::Environment) -> Failure {
+fn become_program(payload: &Payload, program: Program, environment: &Environment) -> Failure {
     signals::restore(payload);
     match restrictions::apply(&payload.restrictions) {
         Ok(()) => program.execute(environment),

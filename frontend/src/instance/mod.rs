@@ -53,6 +53,8 @@ pub struct Record {
     pub home: String,
     /// What its programs may not do, or who they are: whoever joins is bound by it too.
     pub restrictions: Restrictions,
+    /// Whether programs that join are run by the `fakeroot` command.
+    pub fakeroot: bool,
 }
 
 /// Where one user's records and logs are.
@@ -206,6 +208,7 @@ mod tests {
             started,
             home: "/home/anna".into(),
             restrictions: Restrictions::default(),
+            fakeroot: false,
         }
     }
 

@@ -13,6 +13,7 @@ pub use security::{
 use crate::cgroup::Limits;
 use crate::cli::given::{Environment, Given, items};
 use crate::error::{Failure, Outcome};
+use crate::flow::fakeroot;
 use crate::message::{self, shown};
 use crate::payload::{Action, Dialect, EnvironmentFile, Text};
 use protocol::{ContainerPath, Hostname};
@@ -58,6 +59,8 @@ pub struct Intent {
     pub extraction: Extraction,
     /// `--userns`
     pub userns: bool,
+    /// `--fakeroot`
+    pub fakeroot: Option<fakeroot::Request>,
     /// `--pid`, or implied
     pub pid: bool,
     /// Whether the container is an instance, which more processes may join.
@@ -216,6 +219,7 @@ impl Intent {
             cwd: given.last("cwd").map(|path| path.as_bytes().to_vec()),
             extraction: extraction(&given)?,
             userns: given.is_on("userns"),
+            fakeroot: fakeroot(&given),
             pid: given.is_on("pid") && !given.is_on("no-pid"),
             instance: false,
             ipc: given.is_on("ipc"),
@@ -290,6 +294,19 @@ fn extraction(given: &Given) -> Outcome<Extraction> {
         (false, true) => Ok(Extraction::Forbidden),
         (false, false) => Ok(Extraction::WhereNeeded),
     }
+}
+
+/// `--fakeroot`, and what says more about it.
+fn fakeroot(given: &Given) -> Option<fakeroot::Request> {
+    let [ignore_lent_ids, ignore_command, keeps_groups] =
+        ["ignore-subuid", "ignore-fakeroot-command", "no-setgroups"].map(|flag| {
+            if given.is_on(flag) && !given.is_on("fakeroot") {
+                message::warning(format!("--{flag} changes nothing without --fakeroot"));
+            }
+            given.is_on(flag)
+        });
+    let request = fakeroot::Request { ignore_lent_ids, ignore_command, keeps_groups };
+    given.is_on("fakeroot").then_some(request)
 }
 
 /// `PATH[:ro]`. A path may hold a colon itself where what follows it is part of a name that exists.

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, DirEntry, File};
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -139,11 +140,17 @@ fn settle_opaque(opaque: &Opaque) -> std::io::Result<Option<u64>> {
 }
 
 /// Calls `see` with every mark until it returns `false`. Nothing below an opaque directory is left out: it has its own.
+/// Directories that are closed to this process are.
 fn each_mark(layer: &Path, see: &mut impl FnMut(Mark) -> Outcome<bool>) -> Outcome<()> {
     let mut directories = vec![layer.to_path_buf()];
     while let Some(directory) = directories.pop() {
         let reading = || format!("looking for the marks of an overlay in {}", shown(&directory));
-        let names = File::open(&directory).and_then(|file| Ok(attribute_names(file)?)).doing(reading)?;
+        let opened = match File::open(&directory) {
+            // Somebody else's, whose names and marks the caller can neither see nor have made.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
+            opened => opened,
+        };
+        let names = opened.and_then(|file| Ok(attribute_names(file)?)).doing(reading)?;
         let has = |name: &CStr| names.split(|byte| *byte == 0).any(|found| found == name.to_bytes());
         let mut opaque = Opaque {
             trusted: has(TRUSTED_OPAQUE),

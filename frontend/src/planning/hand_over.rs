@@ -25,11 +25,19 @@ pub struct Container<'a> {
     pub resident: &'a Caller,
     /// What its programs may not do, or who they are.
     pub restrictions: &'a Restrictions,
+    /// Its programs are run by the `fakeroot` command.
+    pub fakeroot: bool,
     /// The plan, for a new container; none for one that is joined.
     pub plan: Option<&'a Plan>,
 }
 
 impl Planned {
+    /// Whether its programs are run by the `fakeroot` command.
+    #[must_use]
+    pub fn has_fakeroot_command(&self) -> bool {
+        self.fakeroot.as_ref().is_some_and(|fakeroot| fakeroot.command.is_some())
+    }
+
     /// The container that is to be.
     #[must_use]
     pub fn container(&self) -> Container<'_> {
@@ -38,6 +46,7 @@ impl Planned {
             home: &self.home,
             resident: &self.resident,
             restrictions: &self.restrictions,
+            fakeroot: self.has_fakeroot_command(),
             plan: Some(&self.plan),
         }
     }
@@ -71,6 +80,7 @@ pub fn payload(intent: &Intent, container: Container, signals: Inherited) -> Pay
         name_servers: if has_resolv_conf { intent.name_servers.clone() } else { Vec::new() },
         app: intent.app.clone(),
         restrictions: container.restrictions.clone(),
+        fakeroot: container.fakeroot,
         shim: plan.is_some_and(|plan| plan.namespaces.pid) && !intent.no_init,
         instance: plan.is_some_and(|plan| plan.instance),
         message_level: message::threshold(),

@@ -15,14 +15,17 @@ pub use extraction::{Extracted, extract, is_permitted as may_extract};
 pub use hand_over::{Container, payload};
 
 use crate::error::{Failure, Outcome};
+use crate::flow::fakeroot::{self, Fakeroot};
+use crate::flow::namespace::Mapping;
 use crate::flow::{self, Facts, Flow, Reason};
 use crate::image::Image;
 use crate::intent::Intent;
 use crate::message;
 use crate::payload::Restrictions;
+use crate::site;
 use crate::user::Caller;
 use config::Settings;
-use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError};
+use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError, Writable};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +46,8 @@ pub struct Planned {
     pub restrictions: Restrictions,
     /// Why it is started in the way it is.
     pub reason: Reason,
+    /// How the caller becomes root in it, where he wants to.
+    pub fakeroot: Option<Fakeroot>,
 }
 
 impl Planned {
@@ -50,6 +55,12 @@ impl Planned {
     #[must_use]
     pub fn flow(&self) -> Flow {
         self.reason.flow()
+    }
+
+    /// The ids of its user namespace, if it has one.
+    #[must_use]
+    pub fn mapping(&self) -> Mapping {
+        self.fakeroot.as_ref().map_or_else(Mapping::own, |fakeroot| fakeroot.mapping.clone())
     }
 }
 
@@ -115,15 +126,30 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         }
     }
     let restrictions = restrictions::settle(intent, site, caller)?;
-    let resident = restrictions::resident(&restrictions, caller)?;
-    let inside = mounts::choose(intent, site, &resident, &mut sources)?;
+    let fakeroot = intent
+        .fakeroot
+        .map(|request| fakeroot::choose(request, caller, &site::programs(site), &intent.program));
+    let (resident, home) = match fakeroot {
+        Some(_) => (restrictions::root(), caller.home.clone()),
+        None => {
+            let resident = restrictions::resident(&restrictions, caller)?;
+            (resident.clone(), resident.home)
+        }
+    };
+    let command = fakeroot.as_ref().and_then(|fakeroot| fakeroot.command.as_ref());
+    let people = mounts::People { resident: &resident, home: &home, command };
+    let inside = mounts::choose(intent, site, people, &mut sources)?;
+    let may_change_accounts = match fakeroot {
+        Some(_) => stack.writable != Writable::Nothing,
+        None => intent.writable && caller.is_root(),
+    };
     let plan = Plan {
         root: stack.root,
         layers: stack.layers,
         writable: stack.writable,
         mounts: inside.mounts,
         hostname: intent.hostname.clone().filter(|_| namespaces.uts),
-        account_files: account_files(intent, site, caller, namespaces),
+        account_files: account_files(intent, site, may_change_accounts, namespaces),
         namespaces,
         instance: intent.instance,
         warnings: message::threshold() >= message::Level::Warning as i8,
@@ -142,17 +168,18 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         resident,
         restrictions,
         reason,
+        fakeroot,
     })
 }
 
-/// Root that writes into the image itself sees the image's own accounts.
+/// Who may change the accounts of the image sees them as they are: packages add users.
 fn account_files(
     intent: &Intent,
     site: &Settings,
-    caller: &Caller,
+    may_change_accounts: bool,
     namespaces: Namespaces,
 ) -> Vec<AccountFile> {
-    let accounts = !(intent.writable && caller.is_root());
+    let accounts = !may_change_accounts;
     let mut files = Vec::new();
     if accounts && site.config_passwd.value {
         files.push(AccountFile::Passwd);

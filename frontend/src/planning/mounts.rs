@@ -3,10 +3,12 @@
 use super::Sources;
 use super::gpu::{self, Platform};
 use crate::error::{Failure, Outcome};
+use crate::flow::fakeroot::FakerootCommand;
 use crate::image::{self, Access, EmbeddedContent, Format, Image};
 use crate::intent::{BindRequest, HomeRequest, InImage, Intent, container_path};
 use crate::lock;
 use crate::message::{self, shown};
+use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY, FAKEROOT_SCRIPT};
 use crate::site;
 use crate::user::Caller;
 use config::{MountDev, Settings};
@@ -47,10 +49,10 @@ pub(super) struct Inside {
 pub(super) fn choose(
     intent: &Intent,
     site: &Settings,
-    caller: &Caller,
+    people: People<'_>,
     sources: &mut Sources,
 ) -> Outcome<Inside> {
-    let mut chooser = Chooser { intent, site, caller, sources, mounts: Vec::new() };
+    let mut chooser = Chooser { intent, site, people, sources, mounts: Vec::new() };
     chooser.dev();
     chooser.host_file_systems()?;
     chooser.site_binds()?;
@@ -61,15 +63,27 @@ pub(super) fn choose(
     chooser.scratch()?;
     chooser.working_directory()?;
     chooser.resolv_conf();
+    chooser.fakeroot_command()?;
     chooser.libraries_of_the_host()?;
     chooser.user_binds()?;
     Ok(Inside { mounts: chooser.mounts, home })
 }
 
+/// Whose container it is.
+#[derive(Clone, Copy)]
+pub(super) struct People<'a> {
+    /// Who lives there, in the home directory of his account.
+    pub(super) resident: &'a Caller,
+    /// The host's directory that is shown as it.
+    pub(super) home: &'a Path,
+    /// What makes his programs believe that they change owners.
+    pub(super) command: Option<&'a FakerootCommand>,
+}
+
 struct Chooser<'a> {
     intent: &'a Intent,
     site: &'a Settings,
-    caller: &'a Caller,
+    people: People<'a>,
     sources: &'a mut Sources,
     mounts: Vec<Mount>,
 }
@@ -156,12 +170,13 @@ impl Chooser<'_> {
 
     /// Returns the home directory in the container, mounted or not.
     fn home(&mut self) -> Outcome<Vec<u8>> {
-        let own = self.caller.home_bytes().to_vec();
+        let People { resident, home, .. } = self.people;
+        let own = resident.home_bytes().to_vec();
         let (source, destination) = match &self.intent.home {
             HomeRequest::Custom { source, destination } if self.user_may_bind("custom home directory") => {
                 (source.clone(), Some(destination.clone()))
             }
-            _ => (self.caller.home.clone(), container_path(self.caller.home.as_os_str(), "home").ok()),
+            _ => (home.to_owned(), container_path(resident.home.as_os_str(), "home").ok()),
         };
         let inside = destination.as_ref().map_or(own, |path| path.as_bytes().to_vec());
         if self.intent.home == HomeRequest::None || !self.site.mount_home.value || self.left_out("home") {
@@ -199,10 +214,11 @@ impl Chooser<'_> {
     /// Without user bind control the starter shows a home only if it is the caller's, at its own path; any other is
     /// left out here, with a warning, so that the container runs.
     fn may_show_home(&self, home: &OwnedFd, destination: &ContainerPath) -> bool {
-        if self.site.user_bind_control.value {
+        if self.site.user_bind_control.value || self.intent.fakeroot.is_some() {
             return true;
         }
-        let owned = nix::sys::stat::fstat(home).is_ok_and(|stat| stat.st_uid == self.caller.uid.as_raw());
+        let uid = self.people.resident.uid.as_raw();
+        let owned = nix::sys::stat::fstat(home).is_ok_and(|stat| stat.st_uid == uid);
         let place = fs::read_link(format!("/proc/self/fd/{}", home.as_raw_fd()));
         let in_place = place.is_ok_and(|place| place.as_os_str().as_bytes() == destination.as_bytes());
         if !owned || !in_place {
@@ -322,6 +338,15 @@ impl Chooser<'_> {
         let nv = self.intent.nv.unwrap_or(self.site.always_use_nv.value);
         let rocm = self.intent.rocm.unwrap_or(self.site.always_use_rocm.value);
         [nv.then_some(Platform::Nv), rocm.then_some(Platform::Rocm)].into_iter().flatten()
+    }
+
+    /// What the `fakeroot` command is made of.
+    fn fakeroot_command(&mut self) -> Outcome<()> {
+        let Some(FakerootCommand { script, daemon, library }) = self.people.command else {
+            return Ok(());
+        };
+        let parts = [(script, FAKEROOT_SCRIPT), (daemon, FAKEROOT_DAEMON), (library, FAKEROOT_LIBRARY)];
+        parts.into_iter().try_for_each(|(source, place)| self.show_file(source, Path::new(place)))
     }
 
     /// What `--nv`, `--rocm` and `--containlibs` show.

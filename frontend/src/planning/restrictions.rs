@@ -22,6 +22,7 @@ pub(super) fn settle(intent: &Intent, site: &Settings, caller: &Caller) -> Outco
     let identity = identity(&intent.security, caller)?;
     let capabilities = match &identity {
         Some(identity) if identity.uid != 0 => none_for_others(intent.capabilities)?,
+        _ if intent.fakeroot.is_some() => of_fakeroot(intent.capabilities),
         _ if caller.is_root() => of_root(intent.capabilities, site)?,
         _ => of_user(intent.capabilities)?,
     };
@@ -29,7 +30,8 @@ pub(super) fn settle(intent: &Intent, site: &Settings, caller: &Caller) -> Outco
         Some(profile) => seccomp::compile(profile, capabilities)?,
         None => Vec::new(),
     };
-    let keeps_all = !caller.is_root() || capabilities == every_capability();
+    let has_any = caller.is_root() || intent.fakeroot.is_some();
+    let keeps_all = !has_any || capabilities == every_capability();
     Ok(Restrictions {
         capabilities: (!keeps_all).then_some(capabilities.bits()),
         identity,
@@ -72,6 +74,12 @@ fn of_root(request: CapabilityRequest, site: &Settings) -> Outcome<CapabilitySet
     Ok((start | request.add) - request.drop)
 }
 
+/// Root of a user namespace has what is his own: nothing of it reaches beyond what is the caller's anyway.
+fn of_fakeroot(request: CapabilityRequest) -> CapabilitySet {
+    let start = if request.none { CapabilitySet::empty() } else { every_capability() };
+    (start | request.add) - request.drop
+}
+
 /// The setuid starter gives users nothing, whatever the site's file of grants says: it does not read it.
 fn of_user(request: CapabilityRequest) -> Outcome<CapabilitySet> {
     if request.keep || request.none {
@@ -105,6 +113,19 @@ fn label(request: &SecurityRequest) -> Option<Label> {
     let profile = request.apparmor.as_ref()?;
     let parameter = std::fs::read("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
     enabled("apparmor", parameter.starts_with(b"Y")).then(|| Label::Apparmor(profile.clone()))
+}
+
+/// Who lives in a container with `--fakeroot`.
+pub(super) fn root() -> Caller {
+    Caller {
+        name: "root".into(),
+        uid: 0.into(),
+        gid: 0.into(),
+        gecos: b"root".into(),
+        home: "/root".into(),
+        shell: "/bin/sh".into(),
+        supplementary: Vec::new(),
+    }
 }
 
 /// Who lives in the container: the caller, or whoever root makes of itself.
