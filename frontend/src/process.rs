@@ -1,9 +1,11 @@
 //! Processes that may be gone at any moment: a number stands for another one then, so it never comes alone.
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 /// A descriptor that stands for a process, ended or not, and is readable once it has ended.
 ///
@@ -57,6 +59,22 @@ impl Process {
     pub fn send(&self, signal: i32) -> Result<(), Errno> {
         let signal = Signal::from_named_raw(signal).ok_or(Errno::EINVAL)?;
         pidfd_send_signal(&self.0, signal).map_err(|error| Errno::from_raw(error.raw_os_error()))
+    }
+
+    /// Waits until it has ended, or until the deadline; whether it has ended.
+    ///
+    /// # Errors
+    /// The kernel has no memory left.
+    pub fn ended_by(&self, deadline: Instant) -> Result<bool, Errno> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) if Instant::now() >= deadline => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                other => return other.map(|_| true),
+            }
+        }
     }
 }
 

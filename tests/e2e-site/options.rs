@@ -311,6 +311,56 @@ fn a_user_in_a_delegated_control_group_can_limit_containers() {
 }
 
 #[test]
+fn what_an_instance_takes_is_told_where_it_has_a_control_group() {
+    let (world, image) = world_and_image();
+    let group = world.folder().join("group");
+    let instance = tests::Instance { world: &world, name: tests::Instance::unique("counted") };
+    let start = world.after(&format!("{GROUPS}{DELEGATED}"), world.installed().lamina());
+    start.args(["instance", "start"]).arg(&image).arg(&instance.name).run().assert_ok();
+    let stats = |options: &[&str]| {
+        let command = world.after(GROUPS, world.installed().lamina()).args(["instance", "stats"]);
+        command.args(options).arg(&instance.name)
+    };
+    let table = stats(&["--no-stream"]).run().assert_ok();
+    let header = "INSTANCE NAME    CPU USAGE    MEM USAGE / LIMIT    MEM %    BLOCK I/O    PIDS";
+    let header: Vec<&str> = header.split_whitespace().collect();
+    let rows: Vec<Vec<&str>> = table.stdout.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    assert_eq!(rows[0], header);
+    assert_eq!(rows[1][0], instance.name);
+    assert!(rows[1][1].ends_with('%'), "{table}");
+    let all = stats(&["--json"]).run().assert_ok().assert_stderr_has("WARNING: JSON is printed once");
+    let all: serde_json::Value = serde_json::from_str(&all.stdout).expect("it is JSON");
+    assert!(all["cpu_stats"]["cpu_usage"]["total_usage"].as_u64().is_some_and(|used| used > 0), "{all}");
+
+    let watching = stats(&[]).spawn().wait_for("PIDS").wait_for("PIDS");
+    instance.stop(&[]).assert_ok();
+    watching.finish().assert_ok();
+    stats(&["--no-stream"]).run().assert_fatal("no instance found");
+    let group = std::path::PathBuf::from(std::fs::read_to_string(group).expect("it was written").trim_end());
+    let top = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
+    let top = top.into_iter().find(|top| top.join("cgroup.procs").exists()).expect("there are such groups");
+    let group = top.join(group.strip_prefix("/sys/fs/cgroup").expect("it is one"));
+    for entry in std::fs::read_dir(&group).expect("nobody removed it").flatten() {
+        if entry.path().is_dir() {
+            std::fs::remove_dir(entry.path()).expect("nobody is left in it");
+        }
+    }
+    std::fs::remove_dir(&group).expect("nobody is left in it");
+}
+
+#[test]
+fn an_instance_without_a_control_group_says_so() {
+    let (world, image) = world_and_image();
+    let instance = tests::Instance::start(&world, &[], &image, "uncounted");
+    world
+        .lamina(["instance", "stats", &instance.name])
+        .run()
+        .assert_fatal("has no control group of its own")
+        .assert_stderr_has("systemd-run --user --scope");
+}
+
+#[test]
 fn roots_control_groups_of_containers_that_ended_go_with_the_next_start() {
     let (world, image) = world_and_image();
     let file = world.write("limits.toml", LIMITS);

@@ -148,29 +148,57 @@ fn one_that_does_not_want_to_end_is_killed_after_its_time() {
     world.mkdir("busybox/.singularity.d");
     world.write(
         "busybox/.singularity.d/startscript",
-        "#!/bin/sh\ntrap '' INT TERM\nwhile :; do sleep 600; done\n",
+        "#!/bin/sh\ntrap '' INT TERM\necho deaf\nwhile :; do sleep 600; done\n",
     );
     world.program("/bin/chmod").args(["755", "busybox/.singularity.d/startscript"]).run().assert_ok();
     let instance = Instance::start(&world, &[], &image, "stubborn");
+    let log = instance.listed()["logOutPath"].as_str().expect("a path").to_owned();
+    let wait = format!("until grep -q deaf {log}; do sleep 0.02; done");
+    world.program("/bin/sh").args(["-c", &wait]).run().assert_ok();
     instance.stop(&["--timeout", "1"]).assert_ok().assert_stderr_has("(Timeout)");
     world.assert_nothing_left();
 }
 
 #[test]
-fn many_start_at_once_and_all_of_them_end() {
-    let world = World::new();
-    let image = world.busybox_sif();
-    let running: Vec<_> = (0..20)
-        .map(|n| Instance::starting(&world, &[], &image, &Instance::unique(&format!("many-{n}"))).spawn())
-        .collect();
-    for start in running {
-        start.finish().assert_ok();
+fn a_hundred_start_at_once_and_all_of_them_end() {
+    for options in [&[][..], &["--userns"]] {
+        let world = World::new();
+        let image = world.busybox_sif();
+        let many: Vec<_> = (0..100)
+            .map(|n| Instance { world: &world, name: Instance::unique(&format!("many-{n}")) })
+            .collect();
+        let start = |instance: &Instance| Instance::starting(&world, options, &image, &instance.name).spawn();
+        let starting: Vec<_> = many.iter().map(start).collect();
+        for start in starting {
+            start.finish().assert_ok();
+        }
+        let pattern = Instance::unique("many-*");
+        let listed = world.lamina(["instance", "list", &pattern]).run().assert_ok();
+        assert_eq!(names(&listed).len(), 100, "{listed}");
+        for instance in [&many[0], &many[99]] {
+            instance.exec("true").assert_ok();
+        }
+        world.lamina(["instance", "stop", &pattern]).run().assert_ok();
+        world.assert_nothing_left();
     }
-    let pattern = Instance::unique("many-*");
-    let listed = world.lamina(["instance", "list", &pattern]).run().assert_ok();
-    assert_eq!(names(&listed).len(), 20, "{listed}");
-    world.lamina(["instance", "stop", &pattern]).run().assert_ok();
-    world.assert_nothing_left();
+}
+
+#[test]
+fn a_stop_returns_when_the_images_are_written() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), world.path("changes.img"));
+    let overlay = overlay.display().to_string();
+    world.lamina(["overlay", "create", "--size", "64", &overlay]).run().assert_ok();
+    for round in 0..5 {
+        let options = ["--userns", "--overlay", &overlay];
+        let instance = Instance::start(&world, &options, &image, "writes");
+        instance
+            .exec(&format!("head -c 8000000 /dev/zero > /zero-{round}; echo {round} > /note"))
+            .assert_ok();
+        instance.stop(&[]).assert_ok();
+        let read = world.sh(&["--overlay", &overlay], &image, "cat /note").run();
+        read.assert_ok().assert_stdout(&round.to_string());
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@
 //! group beside its own whose process is gone.
 
 mod limits;
+mod usage;
 
 pub use limits::{Limits, Setting};
+pub use usage::{Cpu, Io, Memory, Pids, Usage};
 
 /// What limits are made of.
 pub(crate) mod parts {
@@ -17,6 +19,8 @@ use crate::error::{Doing, Failure, Outcome};
 use crate::message::shown;
 use crate::user::Caller;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::Pid;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -28,11 +32,39 @@ const OF_ROOT: &str = "lamina";
 /// What the names of containers' groups begin with, before the id of the process that made them.
 const PREFIX: &str = "lamina-";
 
+/// The controllers that count what [`Usage`] tells.
+const COUNTING: [&str; 4] = ["cpu", "io", "memory", "pids"];
+
 /// Moves this process into a new group with these limits.
 ///
 /// # Errors
 /// There are no groups of version 2, this one was not delegated, or a limit cannot be set.
 pub fn enter(limits: &Limits, caller: &Caller) -> Outcome<()> {
+    enter_new(limits, caller).map(drop)
+}
+
+/// The same, and has counted there what can be.
+///
+/// # Errors
+/// As [`enter`]; that something cannot be counted is none.
+pub fn enter_and_count(limits: &Limits, caller: &Caller) -> Outcome<()> {
+    let parent = enter_new(limits, caller)?;
+    for controller in COUNTING {
+        let _ = hand_down(&parent, controller);
+    }
+    Ok(())
+}
+
+/// The group of a container that this process is in, if it was started in one of its own.
+#[must_use]
+pub fn of(process: Pid) -> Option<PathBuf> {
+    let own = own_group(&process.to_string()).ok().flatten()?;
+    let named = own.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PREFIX));
+    (named && own.is_dir()).then_some(own)
+}
+
+/// Returns the group that the new one is in.
+fn enter_new(limits: &Limits, caller: &Caller) -> Outcome<PathBuf> {
     let parent = parent(caller)?;
     remove_old(&parent);
     let group = parent.join(format!("{PREFIX}{}", std::process::id()));
@@ -42,7 +74,7 @@ pub fn enter(limits: &Limits, caller: &Caller) -> Outcome<()> {
         // This process may be in it already; then the next start removes it.
         let _ = fs::remove_dir(&group);
     }
-    entered
+    entered.map(|()| parent)
 }
 
 /// A group with members cannot hand controllers down, so this process goes first.
@@ -74,11 +106,14 @@ fn parent(caller: &Caller) -> Outcome<PathBuf> {
         .doing(|| format!("making the control group {}", shown(&parent)))?;
         return Ok(parent);
     }
-    let table =
-        fs::read_to_string("/proc/self/cgroup").doing(|| "reading this process's control group".into())?;
-    let own = table.lines().find_map(|line| line.strip_prefix("0::/"));
-    own.map(|own| Path::new(TOP).join(own))
-        .ok_or_else(|| Failure::new("this process is in no control group of version 2"))
+    own_group("self")?.ok_or_else(|| Failure::new("this process is in no control group of version 2"))
+}
+
+/// The group that a process is in; nothing where it is in none of version 2.
+fn own_group(process: &str) -> Outcome<Option<PathBuf>> {
+    let table = fs::read_to_string(format!("/proc/{process}/cgroup"))
+        .doing(|| format!("reading the control group of process {process}"))?;
+    Ok(table.lines().find_map(|line| line.strip_prefix("0::/")).map(|own| Path::new(TOP).join(own)))
 }
 
 /// Lets the groups in `parent` have a controller; for root's, the top hands it down to `parent` first.

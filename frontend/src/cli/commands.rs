@@ -607,6 +607,17 @@ pub(super) const COMMANDS: &[Entry] = &[
         run: |invocation, _, given, words| instance::stop(invocation, &given, &words),
     },
     Entry {
+        name: "instance stats",
+        synopsis: "[options...] <name>",
+        about: "Show what an instance takes of the machine",
+        flags: &[flags::INSTANCE_STATS],
+        positionals: (1, 1),
+        interspersed: true,
+        notes: instance::STATS_NOTES,
+        examples: "  instance stats web\n  instance stats --no-stream --json web",
+        run: |invocation, _, given, words| instance::stats(invocation, &given, &words),
+    },
+    Entry {
         name: "version",
         synopsis: "",
         about: "Print the version",

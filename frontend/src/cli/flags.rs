@@ -489,6 +489,13 @@ pub const INSTANCE_STOP: &[Flag] = &[
     OF_USER,
 ];
 
+/// Flags of `instance stats`.
+pub const INSTANCE_STATS: &[Flag] = &[
+    flag("json", Switch, &["JSON"], "Print all that is counted, once, as JSON").short('j'),
+    flag("no-stream", Switch, &[], "Print it once instead of every second"),
+    OF_USER,
+];
+
 const OF_USER: Flag = flag("user", Text, &["USER"], "Another user's instances; root only")
     .short('u')
     .takes("NAME", Completes::Nothing);

@@ -1,7 +1,12 @@
-//! `instance start`, `run`, `list` and `stop`, and what is found at `instance://`.
+//! `instance start`, `run`, `list`, `stop` and `stats`, and what is found at `instance://`.
+
+mod stats;
+
+pub(super) use stats::{NOTES as STATS_NOTES, stats};
 
 use super::given::Given;
 use super::{Invocation, Stop, actions, answer, dry_run};
+use crate::cgroup::Limits;
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::file::{Existing, NewFile};
 use crate::flow::Flow;
@@ -80,11 +85,12 @@ pub(super) fn start(
     let describe = |processes: Processes, logs: &Logs| Record {
         pid: processes.first.as_raw(),
         ppid: processes.monitor.as_raw(),
+        parent_started: processes.monitor_started,
         name: name.clone(),
         user: caller.name.clone(),
         image,
         userns,
-        cgroup: false,
+        cgroup: cgroup::of(processes.first).is_some(),
         ip: String::new(),
         log_err_path: shown(&logs.err),
         log_out_path: shown(&logs.out),
@@ -93,12 +99,10 @@ pub(super) fn start(
         restrictions,
         fakeroot,
     };
-    let limited = || intent.limits.as_ref().map_or(Ok(()), |limits| cgroup::enter(limits, &caller));
+    enter_group(intent.limits.as_ref(), &caller)?;
     let become_container = |outlets: &instance::Outlets| {
-        let failure = match limited()
-            .and_then(|()| outlets.take())
-            .and_then(|()| launch::start(planned, &payload, &site, false, None))
-        {
+        let started = outlets.take().and_then(|()| launch::start(planned, &payload, &site, false, None));
+        let failure = match started {
             Err(failure) => failure,
             Ok(never) => match never {},
         };
@@ -113,6 +117,18 @@ pub(super) fn start(
     // The instance runs, with the file or without it.
     if let Some(Err(failure)) = pid_file.map(|path| write_pid(&path, first)) {
         message::warning(failure.to_string());
+    }
+    Ok(())
+}
+
+/// Moves this command into a control group that the instance is started in. A group whose controllers are handed down
+/// has no processes itself, so this one may not stay behind. Without limits the group only counts, where there can be one.
+fn enter_group(limits: Option<&Limits>, caller: &Caller) -> Outcome<()> {
+    if let Some(limits) = limits {
+        return cgroup::enter_and_count(limits, caller);
+    }
+    if let Err(failure) = cgroup::enter_and_count(&Limits::default(), caller) {
+        message::verbose(format!("No control group of its own: {failure}"));
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ pub struct Record {
     pub pid: i32,
     /// The process that waits for it.
     pub ppid: i32,
+    /// When that was started, in clock ticks since boot.
+    pub parent_started: u64,
     /// The instance's name.
     pub name: String,
     /// Whose it is.
@@ -39,7 +41,7 @@ pub struct Record {
     pub image: String,
     /// Whether it is in a user namespace.
     pub userns: bool,
-    /// Whether it has a cgroup of its own: no.
+    /// Whether it has a control group of its own.
     pub cgroup: bool,
     /// Its network address: none.
     pub ip: String,
@@ -197,6 +199,7 @@ mod tests {
         Record {
             pid,
             ppid: 1,
+            parent_started: 1,
             name: name.into(),
             user: "anna".into(),
             image: "/images/a.sif".into(),

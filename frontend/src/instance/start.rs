@@ -40,6 +40,8 @@ pub struct Processes {
     pub started: u64,
     /// The process that waits for it.
     pub monitor: Pid,
+    /// When that was started.
+    pub monitor_started: u64,
 }
 
 /// What the new process takes along: the socket on which it tells that it is there, and its logs.
@@ -63,9 +65,10 @@ impl Outlets {
     }
 }
 
-/// Starts an instance of this name. Returns its processes, or the exit status if it failed and everything was said. `become_container` runs in a
-/// process of its own, at first with the caller's own standard streams. It takes the outlets right before it becomes
-/// the container, and ends only by failing. `describe` makes the record once the processes are known.
+/// Starts an instance of this name. Returns its processes, or the exit status if it failed and everything was said.
+/// `become_container` runs in a process of its own, at first with the caller's own standard streams. It takes the
+/// outlets right before it becomes the container, and ends only by failing. `describe` makes the record once the
+/// processes are known.
 ///
 /// # Errors
 /// The name is taken, or the folders for records and logs cannot be written to.
@@ -88,11 +91,11 @@ pub fn start(
     })
     .doing(|| format!("starting a process for instance {name}"))?;
     drop(outlets);
-    let first = teller(&ours).and_then(|first| Some((first, start_of(first)?)));
-    let Some((first, started)) = first else {
+    let started = teller(&ours).and_then(|first| Some((first, start_of(first)?, start_of(monitor)?)));
+    let Some((first, started, monitor_started)) = started else {
         return Ok(Err(report(monitor, &logs.err, before)));
     };
-    let processes = Processes { first, started, monitor };
+    let processes = Processes { first, started, monitor, monitor_started };
     reserved.keep(&describe(processes, &logs))?;
     Ok(Ok(processes))
 }

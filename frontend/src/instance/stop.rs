@@ -5,8 +5,7 @@ use crate::error::{Doing, Failure, Outcome};
 use crate::message;
 use crate::process::Process;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd;
+use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
 /// How an instance is ended.
@@ -24,7 +23,7 @@ const KILL_TIME_MAX: Duration = Duration::from_secs(30);
 /// Ends these instances: all are asked at once, so that one that takes its time does not keep the others.
 ///
 /// # Errors
-/// One is somebody else's, or does not end even when it is killed.
+/// One is somebody else's, or does not end even when it is killed, or its images take longer than that to be written.
 pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -> Outcome<()> {
     let deadline = Instant::now() + how.patience;
     for (record, process) in &instances {
@@ -32,13 +31,14 @@ pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -
         send(record, process, how.signal)?;
     }
     for (record, process) in instances {
-        if !ended_by(&process, deadline)? {
+        let waiting = || format!("waiting for instance {} to end", record.name);
+        if !process.ended_by(deadline).doing(waiting)? {
             message::info(format!(
                 "Killing {} instance of {} (PID={}) (Timeout)",
                 record.name, record.image, record.pid
             ));
             send(&record, &process, libc::SIGKILL)?;
-            if !ended_by(&process, Instant::now() + KILL_TIME_MAX)? {
+            if !process.ended_by(Instant::now() + KILL_TIME_MAX).doing(waiting)? {
                 return Err(Failure::new(format!(
                     "instance {} does not end although it was killed",
                     record.name
@@ -46,9 +46,23 @@ pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -
                 .hint("the kernel waits for something, often a file server: 'ps -o wchan' tells"));
             }
         }
+        wait_for_images(&record)?;
         folder.remove(&record.name);
     }
     Ok(())
+}
+
+/// Waits for the process that waits for the instance: where servers show its images, it ends when these are on disk.
+fn wait_for_images(record: &Record) -> Outcome<()> {
+    let waiting = || format!("waiting for the images of instance {} to be written", record.name);
+    let Some(monitor) = Process::find(Pid::from_raw(record.ppid), record.parent_started) else {
+        return Ok(());
+    };
+    if monitor.ended_by(Instant::now() + KILL_TIME_MAX).doing(waiting)? {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the images of instance {} are still being written", record.name))
+        .hint(format!("they are complete when process {} has ended", record.ppid)))
 }
 
 /// Sends a signal; one that has ended meanwhile needs none.
@@ -56,17 +70,5 @@ fn send(record: &Record, process: &Process, signal: i32) -> Outcome<()> {
     match process.send(signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error).doing(|| format!("stopping instance {}", record.name)),
-    }
-}
-
-fn ended_by(process: &Process, deadline: Instant) -> Outcome<bool> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) if Instant::now() >= deadline => return Ok(false),
-            Ok(0) | Err(Errno::EINTR) => {}
-            other => return other.map(|_| true).doing(|| "waiting for an instance to end".into()),
-        }
     }
 }
