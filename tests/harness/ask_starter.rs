@@ -9,6 +9,7 @@
 //! | `l:PATH` | as a mere place, a link itself |
 //! | `d:PATH` | for reading, and the name is removed |
 //! | `m:PATH` | a copy in a memory file |
+//! | `k:PATH` | the same, sealed as the record of an instance is |
 //! | `f:PATH` | a pipe that was filled with the file |
 //! | `s:` | a socket |
 //! | `i:PID` | a descriptor of a process |
@@ -20,7 +21,7 @@
 //! made, and its removal is waited for).
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -78,9 +79,17 @@ fn source(argument: &[u8]) -> Option<OwnedFd> {
         b'a' => OFlag::O_WRONLY,
         b'p' => OFlag::O_PATH,
         b'l' => OFlag::O_PATH | OFlag::O_NOFOLLOW,
-        b'm' => {
-            let mut memory = File::from(memfd_create(c"source", MFdFlags::empty()).expect("there is memory"));
+        b'm' | b'k' => {
+            let memory = memfd_create(c"source", MFdFlags::MFD_ALLOW_SEALING).expect("there is memory");
+            let mut memory = File::from(memory);
             memory.write_all(&content()).expect("there is memory");
+            if argument[0] == b'k' {
+                let seals = SealFlag::F_SEAL_SEAL
+                    | SealFlag::F_SEAL_SHRINK
+                    | SealFlag::F_SEAL_GROW
+                    | SealFlag::F_SEAL_WRITE;
+                fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).expect("it is ours");
+            }
             return Some(memory.into());
         }
         b'f' => return filled_pipe(&content()),

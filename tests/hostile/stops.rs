@@ -117,6 +117,22 @@ fn nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege()
     }
 }
 
+#[test]
+fn no_descriptor_that_the_plan_does_not_name_is_open_while_the_container_is_made() {
+    let (world, mut plan) = furnished(false);
+    let leaked = world.write("leaked", "");
+    plan = plan.set(format!("leak=5:r:{}", leaked.display()));
+    for call in calls(&world, &plan).iter().filter(|call| ["unshare", "pivot_root"].contains(&&*call.name)) {
+        let stopped = Stopped::at(&world, &plan, call).expect("every run comes to it");
+        let open = fs::read_dir(format!("/proc/{}/fd", stopped.pid)).expect("root may look");
+        let open: Vec<_> = open
+            .map(|entry| fs::read_link(entry.expect("it is stopped").path()).expect("it is open"))
+            .collect();
+        assert!(!open.is_empty() && !open.contains(&leaked), "{call:?}: {open:?}");
+        stopped.go_on().assert_ok();
+    }
+}
+
 /// `CAP_SYS_ADMIN` of `linux/capability.h`.
 const SYS_ADMIN: u64 = 1 << 21;
 

@@ -59,6 +59,7 @@ const PUBLISHED: &[Row] = &[
     (
         "CVE-2022-31214",
         &[
+            "a_forged_record_opens_no_namespaces_of_its_makers",
             "a_record_that_was_handed_on_or_copied_opens_nothing",
             "only_a_running_instance_of_the_callers_own_is_joined",
         ],
@@ -134,6 +135,7 @@ const PUBLISHED: &[Row] = &[
         "CVE-2024-21626",
         &[
             "more_descriptors_than_the_plan_names_do_not_come_along",
+            "no_descriptor_that_the_plan_does_not_name_is_open_while_the_container_is_made",
             "while_a_container_runs_none_of_its_processes_is_roots",
         ],
     ),
@@ -466,7 +468,18 @@ const PROMISES: &[Row] = &[
     ),
     (
         "ids: the caller's, all four, and all groups",
-        &["ids_and_groups_are_the_callers_and_every_capability_is_gone"],
+        &[
+            "ids_and_groups_are_the_callers_and_every_capability_is_gone",
+            "as_many_groups_as_the_kernel_takes_are_kept",
+        ],
+    ),
+    (
+        "instances: only those that root recorded are joined, by their user",
+        &[
+            "only_a_running_instance_of_the_callers_own_is_joined",
+            "a_record_that_was_handed_on_or_copied_opens_nothing",
+            "a_forged_record_opens_no_namespaces_of_its_makers",
+        ],
     ),
     (
         "capabilities: none in any set, for good",
@@ -491,6 +504,8 @@ const PROMISES: &[Row] = &[
         &[
             "a_failure_of_any_call_leaves_no_container_or_the_one_that_was_asked_for",
             "a_failure_of_any_call_leaves_no_container_with_process_ids_of_its_own",
+            "a_failure_of_any_call_leaves_no_instance_or_the_one_that_was_asked_for",
+            "a_failure_of_any_call_joins_an_instance_as_was_asked_for_or_not_at_all",
         ],
     ),
     (
@@ -498,6 +513,8 @@ const PROMISES: &[Row] = &[
         &[
             "a_kill_at_any_call_leaves_no_container_and_nothing_else",
             "a_kill_of_one_process_ends_those_that_belong_to_it",
+            "a_kill_at_any_call_leaves_no_instance",
+            "a_kill_of_who_joins_an_instance_leaves_nobody_in_it",
             "a_kill_at_any_moment_leaves_nothing_behind",
             "refusals_early_and_late_leave_nothing",
         ],
