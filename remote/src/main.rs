@@ -9,6 +9,7 @@ mod fetch;
 mod image;
 mod layers;
 mod local;
+mod login;
 mod native;
 mod oci_sif;
 mod pack;
@@ -24,12 +25,17 @@ use frontend::cli::delegate::Handler;
 /// The commands, by name.
 const COMMANDS: &[Handler] = &[
     ("build", |invocation, given, words| fetch::for_use(invocation, given, words.get(1))),
+    ("cache clean", cache::clean),
+    ("cache list", cache::list),
     ("exec", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("explain", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("instance run", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("instance start", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("pull", pull::pull),
     ("push", push::push),
+    ("registry list", login::list),
+    ("registry login", login::login),
+    ("registry logout", login::logout),
     ("run", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("shell", |invocation, given, words| fetch::for_use(invocation, given, words.first())),
     ("test", |invocation, given, words| fetch::for_use(invocation, given, words.first())),

@@ -21,6 +21,18 @@ pub(crate) fn line(question: &str) -> Outcome<String> {
     if answer.is_empty() { Err(Failure::new("no answer was given")) } else { Ok(answer) }
 }
 
+/// Asks whether to go on. No answer is no; one that comes through a pipe counts.
+///
+/// # Errors
+/// Nothing can be read or written.
+pub(crate) fn yes(question: &str) -> Outcome<bool> {
+    let asking = || "asking on the terminal".to_owned();
+    io::stderr().write_all(question.as_bytes()).doing(asking)?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).doing(asking)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+}
+
 /// Asks for a line that is not shown while it is typed.
 ///
 /// # Errors

@@ -3,11 +3,13 @@
 mod harness;
 mod installation;
 mod run;
+mod logins;
 mod oci_images;
 mod overlay;
 mod local_oci;
 mod locks;
 mod interruptions;
+mod cache;
 mod combinations;
 mod stacking;
 mod persistence;

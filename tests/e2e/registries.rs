@@ -5,9 +5,10 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use tests::{Layout, Registry, World};
 
-/// Runs the product on a registry without encryption, with a cache of the world's own.
+/// Runs the product on a registry without encryption, with a cache and logins of the world's own.
 pub(crate) fn over_http(world: &World, arguments: &[&str]) -> tests::Command {
     let command = world.lamina(arguments).env("SINGULARITY_NOHTTPS", "1");
+    let command = command.env("SINGULARITY_CONFIGDIR", world.path("configuration"));
     command.env("SINGULARITY_CACHEDIR", world.path("cache"))
 }
 

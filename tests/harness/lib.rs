@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 mod command;
+mod faulty_line;
 mod images;
 mod instance;
 mod leak;
@@ -25,6 +26,7 @@ mod sys;
 mod world;
 
 pub use command::{Command, Output, Running};
+pub use faulty_line::FaultyLine;
 pub use instance::Instance;
 pub use machine::{Installed, User, installed};
 pub use oci::{Layout, umoci};

@@ -96,7 +96,9 @@ impl Registry {
     /// Copies an image into it, with a program of other people.
     pub fn hold(&self, layout: &Layout, name: &str) {
         let from = format!("oci:{}", layout.reference());
-        skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &from, &self.image(name)]);
+        let (user, password) = LOGIN;
+        let login = format!("--dest-creds={user}:{password}");
+        skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &login, &from, &self.image(name)]);
     }
 }
 

@@ -228,16 +228,20 @@ pub const ACTION: &[Flag] = &[
     absent("dmtcp-restart", Text, &[], "checkpoints are not part of this version"),
 ];
 
+const AUTHFILE: Flag = flag(
+    "authfile",
+    Text,
+    &["AUTHFILE", "AUTH_FILE"],
+    "File with the credentials for registries, in Docker's form",
+)
+.takes("FILE", Paths)
+.under(REGISTRY);
+const NO_HTTPS: Flag =
+    flag("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], "Speak plain HTTP with the registry").under(REGISTRY);
+
 /// Flags of every command that may fetch an image or send one.
 pub const REGISTRY_ACCESS: &[Flag] = &[
-    flag(
-        "authfile",
-        Text,
-        &["AUTHFILE", "AUTH_FILE"],
-        "File with the credentials for registries, in Docker's form",
-    )
-    .takes("FILE", Paths)
-    .under(REGISTRY),
+    AUTHFILE,
     flag("docker-login", Switch, &["DOCKER_LOGIN"], "Ask for the registry's user name and password")
         .under(REGISTRY),
     flag("docker-username", Text, &["DOCKER_USERNAME"], "User name for the registry")
@@ -251,10 +255,45 @@ pub const REGISTRY_ACCESS: &[Flag] = &[
     )
     .takes("PASSWORD", Nothing)
     .under(REGISTRY),
-    flag("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], "Speak plain HTTP with the registry")
-        .under(REGISTRY)
-        .aliases(&["nohttps"]),
+    NO_HTTPS.aliases(&["nohttps"]),
     absent("docker-host", Text, &[], "save the image with 'docker save' and use docker-archive:FILE"),
+];
+
+/// Flags of `registry list` and `registry logout`.
+pub const REGISTRY_LOGINS: &[Flag] = &[AUTHFILE.under(OPTIONS)];
+
+/// Flags of `registry login`.
+pub const REGISTRY_LOGIN: &[Flag] = &[
+    flag("username", Text, &["LOGIN_USERNAME"], "User name; asked for if not given")
+        .takes("NAME", Nothing)
+        .short('u'),
+    flag(
+        "password",
+        Text,
+        &["LOGIN_PASSWORD"],
+        "Password or token; asked for if not given, which keeps it out of the list of processes",
+    )
+    .takes("PASSWORD", Nothing)
+    .short('p'),
+    flag("password-stdin", Switch, &[], "Read the password from standard input"),
+    AUTHFILE.under(OPTIONS),
+    NO_HTTPS.under(OPTIONS).aliases(&["nohttps"]),
+];
+
+const CACHE_TYPE: Flag = flag("type", List, &[], "Kinds of what is kept [default: all]")
+    .takes("KIND", Words(&["all", "library", "oci-tmp", "oci-sif", "shub", "blob", "net", "oras"]))
+    .short('T');
+
+/// Flags of `cache list`.
+pub const CACHE_LIST: &[Flag] =
+    &[CACHE_TYPE, flag("verbose", Switch, &[], "Say what there is, file by file").short('v')];
+
+/// Flags of `cache clean`.
+pub const CACHE_CLEAN: &[Flag] = &[
+    CACHE_TYPE,
+    flag("days", Text, &[], "Only what is older than this many days").takes("DAYS", Nothing).short('D'),
+    flag("dry-run", Switch, &[], "Say what would be removed, and remove nothing").short('n'),
+    flag("force", Switch, &[], "Ask nothing").short('f'),
 ];
 
 /// Flags of `push`.

@@ -10,6 +10,8 @@ use std::ffi::OsString;
 const GROUPS: &[(&str, &str, Option<&str>)] = &[
     ("instance", "Containers that go on in the background", None),
     ("overlay", "Make overlays", None),
+    ("cache", "Keep house in what is kept of fetched images", None),
+    ("registry", "Log in to registries", None),
     ("sif", "Look into SIF files and change them", Some("siftool")),
     ("config", "Check and change singularity.conf", None),
     ("capability", "Grant capabilities to root's containers", Some("caps")),

@@ -33,8 +33,6 @@ use std::time::Duration;
 const SCHEME: &str = "instance://";
 /// How long an instance may take to end, in seconds.
 const PATIENCE_SECONDS: u64 = 10;
-/// Spaces between the columns of a list.
-const GAP: usize = 4;
 
 /// The name in a reference to an instance; `None` for any other reference.
 pub(super) fn name_in(reference: &OsStr) -> Option<&str> {
@@ -206,7 +204,7 @@ pub(super) fn list(invocation: &Invocation, given: &Given, words: &[OsString]) -
         let row = |record: Record| vec![record.name, record.pid.to_string(), record.ip, record.image];
         std::iter::once(header).chain(running.into_iter().map(row)).collect()
     };
-    Ok(answer::print(in_columns(&rows))?)
+    Ok(answer::print(answer::in_columns(&rows))?)
 }
 
 fn as_json(running: &[Record]) -> Outcome<Vec<u8>> {
@@ -225,26 +223,6 @@ fn as_json(running: &[Record]) -> Outcome<Vec<u8>> {
         .doing(|| "writing JSON".into())?;
     text.push(b'\n');
     Ok(text)
-}
-
-/// Cells of equal width in each column but the last.
-fn in_columns(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0) + GAP
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let (last, before) = row.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
-        for (cell, width) in before.iter().zip(&widths) {
-            text.push_str(&format!("{cell:<width$}"));
-        }
-        text.push_str(last);
-        text.push('\n');
-    }
-    text
 }
 
 /// `instance stop`
@@ -319,13 +297,5 @@ mod tests {
         for bad in ["", "0", "65", "NOSUCH", "-9"] {
             assert!(signal_of(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
-        let text =
-            in_columns(&[row(["NAME", "PID", "IMAGE"]), row(["a", "1234", "/x"]), row(["", "", "/y"])]);
-        assert_eq!(text, "NAME    PID     IMAGE\na       1234    /x\n                /y\n");
     }
 }

@@ -5,5 +5,5 @@ pub mod progress;
 pub mod staging;
 
 pub use interrupts::Interrupts;
-pub use progress::Progress;
+pub use progress::{Progress, amount};
 pub use staging::Staging;

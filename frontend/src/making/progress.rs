@@ -4,6 +4,12 @@ use crate::message::{self, Level};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
+/// A number of bytes in words for people.
+#[must_use]
+pub fn amount(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
 /// A line that says what is being made and how much of it there is; it disappears when dropped.
 #[derive(Debug)]
 pub struct Progress(Option<ProgressBar>);

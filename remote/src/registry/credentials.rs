@@ -3,6 +3,7 @@
 //! In this order: the command line and variables; `--authfile`; `docker-config.json` in the user's configuration
 //! directory. Files have Docker's form. Nothing here is ever shown or given to a program as an argument.
 
+use super::logins::is_hub;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use frontend::cli::Invocation;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Docker Hub's key in files, whatever its host is called today.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+pub(super) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// Longest file of credentials.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -115,16 +116,22 @@ pub(crate) fn credentials_file(invocation: &Invocation, given: &Given) -> Outcom
 
 /// Reads a file of credentials. One that was not asked for may be missing.
 fn read(path: &Path, asked_for: bool) -> Outcome<Credentials> {
+    let Some(text) = read_text(path, asked_for)? else { return Ok(Credentials::default()) };
+    // What the parser says may quote the file.
+    serde_json::from_slice(&text)
+        .map_err(|_| Failure::new(format!("{} is not a file in Docker's form", shown(path))))
+}
+
+/// The text of such a file; `None` if it is missing and may be.
+pub(super) fn read_text(path: &Path, asked_for: bool) -> Outcome<Option<Vec<u8>>> {
     let reading = || format!("reading credentials from {}", shown(path));
     let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !asked_for => return Ok(Credentials::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !asked_for => return Ok(None),
         opened => opened.doing(reading)?,
     };
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut text).doing(reading)?;
-    // What the parser says may quote the file.
-    serde_json::from_slice(&text)
-        .map_err(|_| Failure::new(format!("while {}: it is not a file in Docker's form", reading())))
+    Ok(Some(text))
 }
 
 impl Credentials {
@@ -132,9 +139,8 @@ impl Credentials {
     fn lookup(&self, reference: &Reference) -> Outcome<RegistryAuth> {
         let registry = reference.registry();
         let whole = format!("{registry}/{}", reference.repository());
-        let hub = matches!(registry, "docker.io" | "index.docker.io" | "registry-1.docker.io");
         let mut keys = vec![whole.as_str(), registry];
-        keys.extend(hub.then_some(DOCKER_HUB));
+        keys.extend(is_hub(registry).then_some(DOCKER_HUB));
         for key in &keys {
             if let Some(helper) = self.cred_helpers.get(*key) {
                 return ask_helper(helper, key);

@@ -1,7 +1,7 @@
 //! Blobs out of a registry into the cache: several at once, and from where an earlier attempt was cut off.
 
 use super::{Registry, chain, tell_retry};
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::digest::{self, hex};
 use crate::documents::Descriptor;
 use frontend::error::{Doing, Failure, Outcome};
@@ -139,11 +139,11 @@ struct Part {
 impl Part {
     /// Takes up what an earlier attempt left. Where another process is at work on it, begins one of its own.
     fn open(path: &Path) -> Outcome<Self> {
-        let shared = path.with_extension("part");
+        let shared = path.with_extension(cache::PART);
         let (file, path) = match locked(&shared)? {
             Some(file) => (file, shared),
             None => {
-                let own = path.with_extension(format!("part-{}", std::process::id()));
+                let own = path.with_extension(format!("{}-{}", cache::PART, std::process::id()));
                 let file = locked(&own)?;
                 (file.ok_or_else(|| Failure::new(format!("{} is in use", shown(&own))))?, own)
             }

@@ -5,9 +5,11 @@
 
 mod credentials;
 mod download;
+mod logins;
 mod upload;
 
-pub(crate) use credentials::Access;
+pub(crate) use credentials::{Access, credentials_file};
+pub(crate) use logins::Logins;
 
 use crate::digest::check;
 use crate::documents::{self, Answer, Platform};
@@ -21,7 +23,7 @@ use frontend::sif::Digest;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use oci_client::{Client, Reference, RegistryOperation};
 use std::error::Error;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -61,6 +63,16 @@ impl<'a> Registry<'a> {
             .parse()
             .map_err(|error| Failure::new(format!("{name} names no image of a registry: {error}")))?;
         let auth = access.credentials(&reference)?;
+        Self::with(reference, name, auth, access, interrupts)
+    }
+
+    fn with(
+        reference: Reference,
+        name: String,
+        auth: RegistryAuth,
+        access: &Access<'_>,
+        interrupts: &'a Interrupts,
+    ) -> Outcome<Self> {
         let config = ClientConfig {
             protocol: if access.plain_http() { ClientProtocol::Http } else { ClientProtocol::Https },
             connect_timeout: Some(Duration::from_secs(CONNECT_SECONDS)),
@@ -78,6 +90,58 @@ impl<'a> Registry<'a> {
             .build()
             .doing(|| "preparing to speak with a registry".into())?;
         Ok(Self { client, auth, runtime, interrupts, reference, name })
+    }
+
+    /// Checks that this is the name of a registry, or of a repository in one.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub(crate) fn check_name(registry: &str) -> Outcome<()> {
+        some_repository(registry).map(drop)
+    }
+
+    /// Checks that a registry takes these for the credentials of a user.
+    ///
+    /// # Errors
+    /// It does not, or cannot be reached.
+    pub(crate) fn check_login(
+        registry: &str,
+        (user, password): (&str, &str),
+        access: &Access<'_>,
+        interrupts: &'a Interrupts,
+    ) -> Outcome<()> {
+        let auth = RegistryAuth::Basic(user.into(), password.into());
+        let registry = Self::with(some_repository(registry)?, shown(registry), auth, access, interrupts)?;
+        let doing = || format!("logging in to {}", registry.name);
+        let explained = |error: OciDistributionError| match error {
+            OciDistributionError::AuthenticationFailure(_)
+            | OciDistributionError::UnauthorizedError { .. } => Failure::new(format!(
+                "while {}: the registry takes neither this name nor this password",
+                doing()
+            ))
+            .hint("Check both; some registries want a token for a password"),
+            error => error.explain(&doing()),
+        };
+        let asking = async {
+            let pull = RegistryOperation::Pull;
+            let token = registry.client.auth(&registry.reference, &registry.auth, pull).await?;
+            if token.is_some() {
+                // Who gives tokens has looked at the password.
+                return Ok(());
+            }
+            // Others look at it with every request, whether what is asked for is there or not.
+            let (reference, auth) = (&registry.reference, &registry.auth);
+            match registry.client.pull_manifest_raw(reference, auth, &[media_type::MANIFEST]).await {
+                Ok(_)
+                | Err(
+                    OciDistributionError::ImageManifestNotFoundError(_)
+                    | OciDistributionError::RegistryError { .. }
+                    | OciDistributionError::ServerError { code: 404, .. },
+                ) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        registry.wait(doing, async { asking.await.map_err(explained) })
     }
 
     /// The repository's last name and the tag, which a file takes its name from.
@@ -139,6 +203,14 @@ impl<'a> Registry<'a> {
             }
         })
     }
+}
+
+/// A repository of a registry, to ask something by; it need not be there.
+fn some_repository(registry: &str) -> Outcome<Reference> {
+    let wrong = || Failure::new(format!("{} is no name of a registry", shown(registry)));
+    let reference: Reference = format!("{registry}/login-check").parse().map_err(|_| wrong())?;
+    let host = registry.split('/').next().unwrap_or_default();
+    if reference.registry() == host { Ok(reference) } else { Err(wrong()) }
 }
 
 /// The value of the first of some variables that is set.

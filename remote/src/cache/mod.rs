@@ -4,15 +4,26 @@
 //! `oci-tmp/` the native SIFs made of them, `oci-sif/` the OCI-SIFs, and `oras/` the SIFs that registries store whole,
 //! under the digests of the manifests. The incumbents use the same places.
 
+mod commands;
+mod entries;
+
+pub(crate) use commands::{clean, list};
+
 use crate::digest::hex;
 use frontend::cli::Invocation;
 use frontend::error::{Doing, Outcome};
 use frontend::making::Staging;
 use frontend::message::shown;
 use frontend::sif::Digest;
-use std::fs::DirBuilder;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where blobs are.
+const BLOBS: &str = "blob/blobs/sha256";
+/// How the names of blobs end that are being fetched.
+pub(crate) const PART: &str = "part";
 
 /// The cache.
 #[derive(Debug)]
@@ -40,7 +51,7 @@ impl Cache {
     /// # Errors
     /// The directory cannot be made.
     pub(crate) fn blob(&self, digest: Digest) -> Outcome<PathBuf> {
-        Ok(self.directory("blob/blobs/sha256")?.join(hex(digest)))
+        Ok(self.directory(BLOBS)?.join(hex(digest)))
     }
 
     /// The path of an image of some kind.
@@ -75,6 +86,14 @@ impl Cache {
             .doing(|| format!("creating cache directory {}", shown(&path)))?;
         Ok(path)
     }
+}
+
+/// Whether some process is fetching this at the moment.
+fn is_being_made(path: &Path) -> bool {
+    let is_part =
+        path.extension().is_some_and(|ending| ending.as_encoded_bytes().starts_with(PART.as_bytes()));
+    let Some(file) = File::open(path).ok().filter(|_| is_part) else { return false };
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
 }
 
 fn root(invocation: &Invocation) -> Outcome<PathBuf> {
