@@ -1,6 +1,6 @@
 //! `instance stats`: what an instance takes, from its control group.
 
-use super::{folder_of, in_columns};
+use super::folder_of;
 use crate::cgroup::{self, Memory, Pids, Usage};
 use crate::cli::given::Given;
 use crate::cli::{Invocation, Stop, answer};
@@ -85,7 +85,7 @@ fn table(name: &str, usage: &Usage, processors: f64, memory_of_host: u64) -> Str
     });
     let pids = usage.pids.map_or(UNKNOWN.into(), |pids| pids.current.to_string());
     let row = [name.to_owned(), format!("{processors:.2}%"), memory, part, io, pids];
-    in_columns(&[header.map(String::from).to_vec(), row.to_vec()])
+    answer::in_columns(&[header.map(String::from).to_vec(), row.to_vec()])
 }
 
 /// Four digits and a unit, as `1.5MiB`.
