@@ -293,7 +293,7 @@ directives! {
             ["The plugin that mounts images. There are no plugins."];
         sif_fuse: bool = false, "sif fuse", SingularityCe, Nobody,
             ["Whether SIF images are mounted through FUSE. That happens wherever the kernel may not."];
-        oci_mode: bool = false, "oci mode", SingularityCe, Nobody,
+        oci_mode: bool = false, "oci mode", SingularityCe, Frontend,
             ["Whether '--oci' is implied."];
         allow_monitoring: bool = false, "allow monitoring", Apptainer, Nobody,
             ["Whether containers report to a monitoring service."];

@@ -40,7 +40,7 @@ pub fn own_program(name: &str) -> String {
 
 /// A directory of the installation that nothing is read from while a container starts: mounts of a user namespace are
 /// made there, where only that namespace sees them.
-fn stage() -> String {
+pub(crate) fn stage() -> String {
     format!("{PREFIX}/share/lamina")
 }
 
@@ -87,7 +87,7 @@ pub fn start(
 }
 
 /// Whose the files of images are.
-fn owners(mapping: &Mapping) -> Owners {
+pub(crate) fn owners(mapping: &Mapping) -> Owners {
     if mapping.has_everybody() { Owners::Recorded } else { Owners::Caller }
 }
 
@@ -118,7 +118,7 @@ fn with_servers(
     let interrupts = Interrupts::hold()?;
     let mut servers = Servers::new(&programs, &interrupts);
     let fallback = may_extract.then_some(Tools { programs: &programs, interrupts: &interrupts });
-    let Directories { plan, sources, sandbox } =
+    let Directories { plan, sources, sandbox, .. } =
         serving::serve(plan, site, &view, &mut servers, fallback, Path::new(&stage()))?;
     interrupts.check()?;
     let container = || {
@@ -136,7 +136,10 @@ fn with_servers(
 }
 
 /// Starts a container, waits for it, tidies up, and ends as it did, or with a failure to tidy up.
-fn attend(
+///
+/// # Errors
+/// As `tidy_up`; there can be no further process.
+pub(crate) fn attend(
     container: impl FnOnce() -> Outcome<Infallible>,
     tidy_up: impl FnOnce() -> Outcome<()>,
 ) -> Outcome<Infallible> {
@@ -182,7 +185,8 @@ fn become_starter(
     payload: OwnedFd,
     sources: Vec<OwnedFd>,
 ) -> Outcome<Infallible> {
-    place(request_pipe(request)?, payload, sources)?;
+    let fixed = [(request_pipe(request)?, PLAN_FD), (payload, PAYLOAD_FD)];
+    place(fixed.into_iter().chain(sources.into_iter().zip(SOURCE_FD_FIRST..)).collect())?;
     let path = CString::new(starter).unwrap_or_default();
     let name = CString::new(starter.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
     nix::unistd::execve(&path, &[&name], &[] as &[&std::ffi::CStr])
@@ -202,7 +206,10 @@ fn request_pipe(request: &Request) -> Outcome<OwnedFd> {
 }
 
 /// A memory file that nobody can change any more.
-fn sealed(bytes: &[u8]) -> Outcome<OwnedFd> {
+///
+/// # Errors
+/// The kernel has no memory or descriptors left.
+pub(crate) fn sealed(bytes: &[u8]) -> Outcome<OwnedFd> {
     let doing = || "storing the payload in memory".to_owned();
     let memory =
         memfd_create(c"payload", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).doing(doing)?;
@@ -215,12 +222,12 @@ fn sealed(bytes: &[u8]) -> Outcome<OwnedFd> {
     Ok(memory.into())
 }
 
-/// Moves everything out of the way of the fixed numbers first, then to them.
-fn place(plan: OwnedFd, payload: OwnedFd, sources: Vec<OwnedFd>) -> Outcome<()> {
-    let doing = || "arranging descriptors for the starter".to_owned();
-    let fixed = [(plan, PLAN_FD), (payload, PAYLOAD_FD)];
-    let numbered: Vec<(OwnedFd, i32)> =
-        fixed.into_iter().chain(sources.into_iter().zip(SOURCE_FD_FIRST..)).collect();
+/// Gives descriptors these numbers for the next program: all are moved out of the way first.
+///
+/// # Errors
+/// There are more than this process may have.
+pub(crate) fn place(numbered: Vec<(OwnedFd, i32)>) -> Outcome<()> {
+    let doing = || "arranging descriptors for the container".to_owned();
     let first_free = numbered.iter().map(|(_, number)| number + 1).max().unwrap_or(SOURCE_FD_FIRST);
     let mut away = Vec::with_capacity(numbered.len());
     for (fd, number) in numbered {

@@ -16,6 +16,7 @@ pub mod confined;
 pub mod image;
 pub mod sif;
 pub mod oci_sif;
+pub mod oci_mode;
 pub mod ext3;
 pub mod lock;
 pub mod file;

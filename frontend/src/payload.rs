@@ -73,12 +73,22 @@ pub struct Payload {
     /// With a PID namespace: stay as process 1, reap, and forward signals. False with `--no-init`, where the
     /// program itself is process 1.
     pub shim: bool,
+    /// In OCI mode: what an OCI runtime was not told.
+    pub oci: Option<OciProcess>,
     /// Process 1 of an instance: tell whoever waits on standard input that it is there, and stay after the program.
     pub instance: bool,
     /// The threshold of messages, as [`crate::message::configure`] takes it.
     pub message_level: i8,
     /// Whether messages may be coloured.
     pub colour: bool,
+}
+
+/// The process in a container that an OCI runtime makes. It tells whoever waits on descriptor
+/// [`protocol::PLAN_FD`] that it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciProcess {
+    /// The variables of the image's configuration, for an image that has one instead of scripts.
+    pub environment: Option<Vec<(Text, Text)>>,
 }
 
 /// What the program may not do that init may, or who it is where that is not the caller.
@@ -141,6 +151,8 @@ pub enum Action {
     Exec(Vec<Text>),
     /// `run`: the image's runscript with these arguments.
     Run(Vec<Text>),
+    /// `run` of an OCI image: its entrypoint and command; never empty.
+    Command(Vec<Text>),
     /// `shell`: an interactive shell, this one or the image's, with these arguments.
     Shell(Option<Text>, Vec<Text>),
     /// `test`: the image's test script with these arguments.

@@ -195,6 +195,7 @@ fn payload() -> Payload {
         umask: 0o027,
         blocked_signals: Vec::new(),
         ignored_signals: Vec::new(),
+        oci: None,
         account: None,
         hostname: None,
         name_servers: Vec::new(),

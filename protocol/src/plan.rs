@@ -182,6 +182,18 @@ pub enum Dev {
     },
 }
 
+/// Nodes and folders of nodes of graphics processors, beside `nvidia0` and its like.
+const GPU_NODES: [&str; 7] =
+    ["dri", "kfd", "nvidia-caps", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidiactl"];
+/// How many graphics processors NVIDIA's driver numbers at most.
+const NVIDIA_MAX: u32 = 32;
+
+/// The names below `/dev` of what belongs to graphics processors, where a host has them.
+pub fn gpu_nodes() -> impl Iterator<Item = String> {
+    let numbered = (0..NVIDIA_MAX).map(|number| format!("nvidia{number}"));
+    GPU_NODES.into_iter().map(String::from).chain(numbered)
+}
+
 /// What a directory in the session's memory is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Scratch {

@@ -25,11 +25,6 @@ pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 
 /// Device nodes of a minimal `/dev`, each a bind of the host's.
 const DEVICE_NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// Nodes and folders of nodes of graphics processors, beside `nvidia0` and its like.
-const GPU_NODES: [&str; 7] =
-    ["dri", "kfd", "nvidia-caps", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidiactl"];
-/// How many graphics processors NVIDIA's driver numbers at most.
-const NVIDIA_MAX: u32 = 32;
 
 /// A detached clone of a host tree, with its final flags.
 pub struct Tree {
@@ -104,9 +99,7 @@ fn nodes_of(mount: &Mount) -> Vec<String> {
         return Vec::new();
     };
     let always = DEVICE_NODES.into_iter().map(String::from);
-    let numbered = (0..NVIDIA_MAX).map(|number| format!("nvidia{number}"));
-    let gpu_nodes = GPU_NODES.into_iter().map(String::from).chain(numbered);
-    always.chain(gpu_nodes.filter(|_| *gpus)).collect()
+    always.chain(protocol::gpu_nodes().filter(|_| *gpus)).collect()
 }
 
 /// For each source number: nothing for an image file, else the flags of its clone and whether it is recursive.

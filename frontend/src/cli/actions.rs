@@ -10,8 +10,7 @@ use crate::message;
 use crate::payload::{Action, Dialect};
 use crate::sys::signal::Inherited;
 use crate::user::Caller;
-use crate::{cgroup, launch, planning, site};
-use protocol::Writable;
+use crate::{cgroup, launch, oci_mode, planning, site};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ const EXPLAIN: &str = "explain";
 pub(super) fn act(
     invocation: &Invocation,
     name: &str,
-    given: Given,
+    mut given: Given,
     mut words: Vec<OsString>,
 ) -> Result<(), Stop> {
     let signals = Inherited::now();
@@ -44,8 +43,9 @@ pub(super) fn act(
         return instance::join(invocation, name, action, given, signals);
     }
     let (image, fetched) = on_this_machine(invocation, image, &given)?;
-    let mut intent = settle(invocation, action, image, given)?;
     let (site, caller) = (site::load()?, Caller::look_up()?);
+    imply_oci(&mut given, &site);
+    let mut intent = settle(invocation, action, image, given)?;
     let only_asked = name == EXPLAIN || intent.dry_run.is_some();
     if only_asked && intent.extraction == Extraction::Demanded {
         message::info(
@@ -62,13 +62,16 @@ pub(super) fn act(
     if let Some(form) = intent.dry_run {
         return Ok(dry_run::print(&planned, form)?);
     }
-    if planned.plan.writable == Writable::Tmpfs && !caller.is_root() {
+    if intent.writable_tmpfs && !caller.is_root() {
         message::info(limit_of_memory(&site));
     }
     if let Some(limits) = &intent.limits {
         cgroup::enter(limits, &caller)?;
     }
     let payload = planning::payload(&intent, planned.container(), signals);
+    if intent.oci.is_some() {
+        match oci_mode::start(planned, payload, &intent, &site)? {}
+    }
     match launch::start(planned, &payload, &site, planning::may_extract(&intent, &site), extracted)? {}
 }
 
@@ -83,6 +86,13 @@ pub(super) fn on_this_machine(
     }
     let fetched = remote::fetch(invocation, given)?;
     Ok((fetched.path.clone(), Some(fetched)))
+}
+
+/// `oci mode = yes` is as if `--oci` had been given.
+fn imply_oci(given: &mut Given, site: &config::Settings) {
+    if site.oci_mode.value && !given.is_on("no-oci") {
+        given.imply("oci");
+    }
 }
 
 /// What is wanted of this image.

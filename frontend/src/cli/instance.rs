@@ -39,6 +39,14 @@ pub(super) fn name_in(reference: &OsStr) -> Option<&str> {
     reference.to_str()?.strip_prefix(SCHEME)
 }
 
+fn refuse_oci(given: &Given) -> Outcome<()> {
+    if given.is_on("oci") {
+        return Err(Failure::new("instances are not supported in OCI mode")
+            .hint("leave --oci out: instances are of native images"));
+    }
+    Ok(())
+}
+
 /// `instance start` and `instance run`
 pub(super) fn start(
     invocation: &Invocation,
@@ -53,6 +61,7 @@ pub(super) fn start(
     instance::check_name(&name)?;
     let pid_file = given.last("pid-file").map(PathBuf::from);
     let action = action(words.into_iter().map(OsString::into_vec).collect());
+    refuse_oci(&given)?;
     let (image, fetched) = actions::on_this_machine(invocation, image, &given)?;
     let mut intent = actions::settle(invocation, action, image, given)?;
     (intent.instance, intent.pid, intent.no_init) = (true, true, false);
@@ -146,6 +155,7 @@ pub(super) fn join(
     given: Given,
     signals: Inherited,
 ) -> Result<(), Stop> {
+    refuse_oci(&given)?;
     let caller = Caller::look_up()?;
     let folder = Folder::of(invocation.dialect, &caller.home, &caller.name)?;
     let (record, process) = folder

@@ -80,6 +80,10 @@ pub const SQUASHFUSE: Program = Program::of("squashfuse", "squashfuse");
 pub const FUSE2FS: Program = Program { name: "fuse2fs", debian: "fuse2fs", rhel: "e2fsprogs" };
 /// Mounts overlays without privilege.
 pub const FUSE_OVERLAYFS: Program = Program::of("fuse-overlayfs", "fuse-overlayfs");
+/// Makes containers as the OCI runtime specification has them.
+pub const CRUN: Program = Program::of("crun", "crun");
+/// The same.
+pub const RUNC: Program = Program::of("runc", "runc");
 /// Unpacks what gzip packed.
 pub const GZIP: Program = Program::of("gzip", "gzip");
 /// Knows the host's libraries.

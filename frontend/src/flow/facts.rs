@@ -16,6 +16,8 @@ pub struct Facts {
     pub fakeroot: bool,
     /// The caller asked for a user namespace.
     pub asked: bool,
+    /// The caller asked for OCI mode, which needs no lent power.
+    pub oci: bool,
     /// This process is in a user namespace that somebody made.
     pub inside: bool,
     /// The caller is root, who needs the starter but not its setuid bit, and the starter is installed.
@@ -70,7 +72,8 @@ impl Facts {
             fakeroot: intent.fakeroot.is_some(),
             asked: intent.userns,
             inside: host::in_user_namespace(),
-            root: caller.is_root() && Path::new(&setuid_starter()).exists(),
+            oci: intent.oci.is_some(),
+            root: caller.is_root() && (intent.oci.is_some() || Path::new(&setuid_starter()).exists()),
             powerless: host::setuid_fault(),
             disallowed: (!site.allow_setuid.value).then_some(site.allow_setuid.line),
             needs: Vec::new(),

@@ -52,6 +52,8 @@ pub enum Reason {
     Asked,
     /// `--fakeroot`
     Fakeroot,
+    /// `--oci`
+    Oci,
     /// This process is in a user namespace already, where a setuid bit gives nothing of the host's.
     Inside,
     /// The setuid starter has no power here; why.
@@ -70,6 +72,7 @@ impl Reason {
             Self::Installed | Self::Root => Flow::Setuid,
             Self::Asked
             | Self::Fakeroot
+            | Self::Oci
             | Self::Inside
             | Self::Powerless(_)
             | Self::Disallowed(_)
@@ -85,6 +88,7 @@ impl fmt::Display for Reason {
             Self::Root => out.write_str("root needs no other"),
             Self::Asked => out.write_str("asked for with --userns"),
             Self::Fakeroot => out.write_str("asked for with --fakeroot"),
+            Self::Oci => out.write_str("OCI mode is a user's own"),
             Self::Inside => out.write_str("this is a user namespace already"),
             Self::Powerless(why) => out.write_str(why),
             Self::Disallowed(line) => {
@@ -108,6 +112,8 @@ pub fn choose(facts: &Facts) -> Reason {
         Reason::Inside
     } else if facts.root {
         Reason::Root
+    } else if facts.oci {
+        Reason::Oci
     } else if let Some(why) = &facts.powerless {
         Reason::Powerless(why.clone())
     } else if let Some(line) = facts.disallowed {
@@ -128,6 +134,7 @@ mod tests {
         Facts {
             fakeroot: false,
             asked: false,
+            oci: false,
             inside: false,
             root: false,
             powerless: None,
@@ -150,6 +157,8 @@ mod tests {
             (Facts { root: true, asked: true, ..ordinary() }, Reason::Asked),
             (Facts { root: true, asked: true, fakeroot: true, ..ordinary() }, Reason::Fakeroot),
             (Facts { fakeroot: true, inside: true, ..ordinary() }, Reason::Fakeroot),
+            (Facts { oci: true, powerless: powerless(), ..ordinary() }, Reason::Oci),
+            (Facts { root: true, oci: true, ..ordinary() }, Reason::Root),
             (Facts { asked: true, powerless: powerless(), ..ordinary() }, Reason::Asked),
             (Facts { inside: true, powerless: powerless(), ..ordinary() }, Reason::Inside),
             (Facts { powerless: powerless(), disallowed: Some(Some(3)), ..ordinary() }, {
@@ -172,6 +181,7 @@ mod tests {
             (Reason::Root, Flow::Setuid),
             (Reason::Asked, Flow::UserNamespace),
             (Reason::Fakeroot, Flow::UserNamespace),
+            (Reason::Oci, Flow::UserNamespace),
             (Reason::Inside, Flow::UserNamespace),
             (Reason::Powerless("no setuid bit".into()), Flow::UserNamespace),
             (Reason::Disallowed(Some(3)), Flow::UserNamespace),

@@ -87,6 +87,16 @@ pub fn enter(mapping: &Mapping, why: &super::Reason) -> Outcome<()> {
         .map_err(|error| refused(why, error))
 }
 
+/// Puts this process, which is root's, into a mount namespace of its own.
+///
+/// # Errors
+/// The host forbids it even to root, as some containers do.
+pub fn enter_mounts() -> Outcome<()> {
+    let doing = || "making a mount namespace".to_owned();
+    unshare(CloneFlags::CLONE_NEWNS).doing(doing)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).doing(doing)
+}
+
 /// Keeps the namespace's capabilities for the next program this process becomes: for anybody but root, exec would
 /// take them away. Root keeps them for good, so he gains nothing more from here on, as everybody else in a container.
 ///

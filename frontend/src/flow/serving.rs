@@ -3,6 +3,7 @@
 //! The kernel's overlay does not write to a FUSE file system. Where changes go into an image, fuse-overlayfs makes
 //! the whole root, with the mount points that the layers lack in a layer below all others.
 
+use super::host::in_user_namespace;
 use super::namespace::Outside;
 use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, Failure, Outcome};
@@ -44,6 +45,8 @@ pub struct Directories {
     pub sources: Vec<OwnedFd>,
     /// The root, where it could not be served; to be removed after the container.
     pub sandbox: Option<TemporarySandbox>,
+    /// Where something is mounted in the container, and whether it is a directory.
+    pub places: Vec<(ContainerPath, bool)>,
 }
 
 /// Starts a server for every image file of the plan; a root that cannot be served is extracted, if that may be and there
@@ -97,7 +100,7 @@ pub fn serve(
         }
     };
     directories.warnings = plan.warnings;
-    Ok(Directories { plan: directories, sources: stagehand.sources, sandbox })
+    Ok(Directories { plan: directories, sources: stagehand.sources, sandbox, places: stagehand.places })
 }
 
 fn number(image: &Image) -> usize {
@@ -283,23 +286,32 @@ impl Stagehand<'_, '_> {
         {
             self.places.push((place, false));
         }
-        for (place, is_directory) in &self.places {
-            let path = below(&skeleton, place);
-            let making = || format!("making a mount point for {place}");
-            let parent = if *is_directory { Some(path.as_path()) } else { path.parent() };
-            let parent = parent.unwrap_or(&skeleton);
-            match DirBuilder::new().recursive(true).mode(0o755).create(parent) {
-                // A file is wanted where a directory is, or the other way round: whoever mounts there says so.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                Err(error) if error.kind() == ErrorKind::NotADirectory => continue,
-                made => made.doing(making)?,
-            }
-            if !is_directory && !path.exists() {
-                File::create(&path).map(drop).doing(making)?;
-            }
-        }
+        fill_skeleton(&skeleton, &self.places)?;
         Ok(skeleton)
     }
+}
+
+/// Makes these places in an empty directory, to be the lowest layer of an overlay.
+///
+/// # Errors
+/// One of them cannot be made.
+pub fn fill_skeleton(skeleton: &Path, places: &[(ContainerPath, bool)]) -> Outcome<()> {
+    for (place, is_directory) in places {
+        let path = below(skeleton, place);
+        let making = || format!("making a mount point for {place}");
+        let parent = if *is_directory { Some(path.as_path()) } else { path.parent() };
+        let parent = parent.unwrap_or(skeleton);
+        match DirBuilder::new().recursive(true).mode(0o755).create(parent) {
+            // A file is wanted where a directory is, or the other way round: whoever mounts there says so.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) if error.kind() == ErrorKind::NotADirectory => continue,
+            made => made.doing(making)?,
+        }
+        if !is_directory && !path.exists() {
+            File::create(&path).map(drop).doing(making)?;
+        }
+    }
+    Ok(())
 }
 
 fn below(directory: &Path, place: &ContainerPath) -> PathBuf {
@@ -315,14 +327,17 @@ fn kernel_reads(shown: &Path, content: Content) -> Outcome<bool> {
         Content::Squashfs(_) => Ok(!shown.join("upper").exists()),
         Content::Ext3(_) => {
             let layer = layer_of(shown, content)?;
-            Ok(marks::misread(&layer, Reader::UsersKernel)?.is_none())
+            let reader = if in_user_namespace() { Reader::UsersKernel } else { Reader::RootsKernel };
+            Ok(marks::misread(&layer, reader)?.is_none())
         }
     }
 }
 
 /// Says which deleted files would be seen again: root's marks can be read by nobody else.
 fn warn_of_marks(layer: &Path, name: &Path) {
-    if let Ok(Some(_)) = marks::misread(layer, Reader::FuseOverlayfs) {
+    if in_user_namespace()
+        && let Ok(Some(_)) = marks::misread(layer, Reader::FuseOverlayfs)
+    {
         message::warning(format!(
             "{} was changed with root's privilege: deleted files may be seen again in a user namespace",
             shown(name)
@@ -335,7 +350,10 @@ fn directories_of(layers: &[(PathBuf, Content)]) -> Outcome<Vec<PathBuf>> {
 }
 
 /// What a read-only overlay adds: `upper` of an ext3, which must be there; `upper` of a directory, if it is there.
-fn layer_of(shown: &Path, content: Content) -> Outcome<PathBuf> {
+///
+/// # Errors
+/// The ext3 has none.
+pub fn layer_of(shown: &Path, content: Content) -> Outcome<PathBuf> {
     let upper = shown.join("upper");
     let has_upper = fs::symlink_metadata(&upper).is_ok_and(|data| data.is_dir());
     match content {
@@ -348,7 +366,10 @@ fn layer_of(shown: &Path, content: Content) -> Outcome<PathBuf> {
 }
 
 /// `upper` or `work` of a writable overlay, made where it is missing.
-fn writable_part(shown: &Path, name: &str) -> Outcome<PathBuf> {
+///
+/// # Errors
+/// Something else is there, or it cannot be made.
+pub fn writable_part(shown: &Path, name: &str) -> Outcome<PathBuf> {
     let part = shown.join(name);
     let made = match fs::symlink_metadata(&part) {
         Ok(data) if data.is_dir() => return Ok(part),

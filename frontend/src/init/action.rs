@@ -19,7 +19,7 @@ use std::path::Path;
 pub(super) fn choose(payload: &Payload, environment: &mut Environment) -> Result<Vec<Text>, Ending> {
     match &payload.action {
         Action::Exec(arguments) if arguments.is_empty() => Err(Failure::new("no command to execute").into()),
-        Action::Exec(arguments) => Ok(arguments.clone()),
+        Action::Exec(arguments) | Action::Command(arguments) => Ok(arguments.clone()),
         Action::Run(arguments) => run(arguments, environment),
         Action::Shell(wanted, arguments) => shell(wanted.as_ref(), arguments, environment),
         Action::Test(arguments) => test(arguments, environment),

@@ -12,6 +12,7 @@ mod fakeroot;
 mod instance;
 mod machine;
 mod restrictions;
+mod runtime;
 mod monitor;
 mod shell;
 mod shim;
@@ -77,6 +78,9 @@ fn status_of(ending: &Ending) -> i32 {
 fn enter_container() -> Result<Infallible, Ending> {
     let (payload, originals) = receive()?;
     message::configure(payload.message_level, payload.colour);
+    if payload.oci.is_some() {
+        runtime::take_over().doing(|| "taking over from the OCI runtime".into())?;
+    }
     accounts::write(&payload, &originals);
     drop(originals);
     signals::set_umask(payload.umask);

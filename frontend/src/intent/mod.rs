@@ -2,10 +2,12 @@
 
 mod binds;
 mod limits;
+mod oci;
 mod security;
 mod variables;
 
 pub use binds::{BindRequest, InImage};
+pub use oci::Oci;
 pub use security::{
     CapabilityRequest, SecurityRequest, capability, every_capability, names as capability_names,
 };
@@ -35,6 +37,8 @@ pub struct Intent {
     pub image: PathBuf,
     /// `--overlay`, in order.
     pub overlays: Vec<OverlayRequest>,
+    /// `--oci`
+    pub oci: Option<Oci>,
     /// `--writable`
     pub writable: bool,
     /// `--writable-tmpfs`
@@ -197,11 +201,13 @@ impl Intent {
         mut given: Given,
         host: &Environment,
     ) -> Outcome<Self> {
+        let oci = oci::settle(&mut given)?;
         expand(&mut given);
         check_combinations(&given, dialect)?;
         let environment_files = variables::read_files(given.all("env-file"))?;
         let hostname = given.last("hostname").map(hostname).transpose()?;
         Ok(Self {
+            oci,
             overlays: given.all("overlay").iter().map(|text| overlay(text)).collect::<Outcome<_>>()?,
             writable: given.is_on("writable"),
             writable_tmpfs: given.is_on("writable-tmpfs") && !given.is_on("writable"),

@@ -82,6 +82,7 @@ pub fn payload(intent: &Intent, container: Container, signals: Inherited) -> Pay
         restrictions: container.restrictions.clone(),
         fakeroot: container.fakeroot,
         shim: plan.is_some_and(|plan| plan.namespaces.pid) && !intent.no_init,
+        oci: None,
         instance: plan.is_some_and(|plan| plan.instance),
         message_level: message::threshold(),
         colour: message::colour_allowed(),

@@ -9,6 +9,8 @@ use crate::image::{
 use crate::intent::{Intent, OverlayRequest};
 use crate::lock;
 use crate::message::{self, shown};
+use crate::oci_mode::ImageConfig;
+use crate::oci_sif::OciSif;
 use crate::sif::Arch;
 use config::{EnableOverlay, Settings};
 use protocol::{Content, Writable};
@@ -24,6 +26,8 @@ pub(super) struct Stack {
     pub(super) writable: Writable,
     /// The image's absolute path.
     pub(super) image: PathBuf,
+    /// What an OCI image says of its processes.
+    pub(super) config: Option<ImageConfig>,
 }
 
 /// Opens, inspects and locks everything the root consists of.
@@ -47,11 +51,14 @@ pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> 
         Format::Ext3(ext3) => {
             builder.use_ext3(&image, *ext3, intent.writable)?;
         }
+        Format::OciSif(oci) => builder.oci_layers(&image, oci)?,
         _ => {}
     }
     if intent.writable && builder.upper.is_none() {
-        if let Format::Sif(_) = image.format {
-            return Err(no_writable_partition(intent, &image.path));
+        match image.format {
+            Format::Sif(_) => return Err(no_writable_partition(intent, &image.path)),
+            Format::OciSif(_) => return Err(no_writable_overlay(intent)),
+            _ => {}
         }
         writable = Writable::Root;
     }
@@ -74,11 +81,28 @@ pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> 
         require_overlay(site, "--writable-tmpfs requires")?;
         writable = Writable::Tmpfs;
     }
+    if intent.oci.is_some() {
+        require_overlay(site, "--oci requires")?;
+    }
+    if writable == Writable::Nothing && intent.oci.is_some_and(|oci| oci.compat) {
+        writable = Writable::Tmpfs;
+    }
     let stacked = !layers.is_empty() || matches!(writable, Writable::Overlay(_) | Writable::Tmpfs);
     if stacked && image.format == Format::Sandbox {
         unfit::check(&image.file, &image.path, Role::Lower)?;
     }
-    Ok(Stack { root, layers, writable, image: image.path })
+    let config = match &image.format {
+        Format::OciSif(oci) => Some(ImageConfig::read(&oci.config.bytes, &image.path)?),
+        _ => None,
+    };
+    config.iter().filter_map(|config| config.arch).try_for_each(require_runnable)?;
+    Ok(Stack { root, layers, writable, image: image.path, config })
+}
+
+fn no_writable_overlay(intent: &Intent) -> Failure {
+    let path = shown(&intent.image);
+    Failure::new(format!("image oci-sif:{path} does not contain a writable overlay"))
+        .hint(format!("'{} overlay create {path}' adds one", intent.program))
 }
 
 fn no_writable_partition(intent: &Intent, path: &Path) -> Failure {
@@ -90,6 +114,9 @@ fn no_writable_partition(intent: &Intent, path: &Path) -> Failure {
 /// What the plan says of the image.
 fn root_content(image: &Image, intent: &Intent) -> Outcome<Content> {
     let path = shown(&image.path);
+    if intent.oci.is_some() {
+        require_fit_for_oci(&image.format)?;
+    }
     match &image.format {
         Format::Sandbox => Ok(Content::Directory),
         Format::Squashfs(_) if intent.writable => Err(Failure::new(format!(
@@ -98,11 +125,36 @@ fn root_content(image: &Image, intent: &Intent) -> Outcome<Content> {
         .hint(format!("'{} overlay create FILE' makes an overlay for --overlay FILE", intent.program))),
         Format::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
         Format::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
-        Format::OciSif(_) => {
-            Err(Failure::new("native runtime does not support OCI-SIF images, use --oci mode")
-                .hint("this version has no --oci mode"))
+        Format::OciSif(_) if intent.oci.is_none() => {
+            Err(Failure::new("native runtime does not support OCI-SIF images, use --oci mode"))
         }
+        Format::OciSif(oci) => oci_root(oci, &path),
         Format::Sif(sif) => sif_root(sif, &path),
+    }
+}
+
+/// OCI mode runs what says what it runs.
+fn require_fit_for_oci(format: &Format) -> Outcome<()> {
+    let kind = match format {
+        Format::Sandbox => "sandbox",
+        Format::Squashfs(_) => "squashfs",
+        Format::Ext3(_) => "ext3",
+        Format::Sif(_) | Format::OciSif(_) => return Ok(()),
+    };
+    Err(Failure::new(format!("OCI mode cannot run bare {kind} images"))
+        .hint("leave --oci out to run it in native mode"))
+}
+
+/// The lowest layer of an OCI image.
+fn oci_root(oci: &OciSif, path: &str) -> Outcome<Content> {
+    if !oci.is_image {
+        return Err(Failure::new(format!("{path} is a data container, which has no programs to run")));
+    }
+    match oci.layers.first().map(|layer| layer.content) {
+        Some(EmbeddedContent::Squashfs(squashfs)) => Ok(Content::Squashfs(squashfs.window)),
+        Some(EmbeddedContent::Ext3(_)) | None => {
+            Err(Failure::new(format!("{path} has no layer with a root file system")))
+        }
     }
 }
 
@@ -111,14 +163,7 @@ fn sif_root(sif: &SifImage, path: &str) -> Outcome<Content> {
         return Err(Failure::new(format!("no root file system partition found in {path}"))
             .hint("it may be meant as an overlay or as data"));
     };
-    let (arch, host) = (primary.arch, Arch::host());
-    if !runs_here(arch) {
-        return Err(Failure::new(format!(
-            "the image's architecture ({}) could not run on the host's ({})",
-            arch.name(),
-            host.name()
-        )));
-    }
+    require_runnable(primary.arch)?;
     match primary.content {
         RootContent::Squashfs(squashfs) => Ok(Content::Squashfs(squashfs.window)),
         RootContent::Ext3(ext3) => Ok(Content::Ext3(ext3.window)),
@@ -129,6 +174,17 @@ fn sif_root(sif: &SifImage, path: &str) -> Outcome<Content> {
             Err(Failure::new(format!("the root file system of {path} is of a type that is not supported")))
         }
     }
+}
+
+fn require_runnable(arch: Arch) -> Outcome<()> {
+    if runs_here(arch) {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "the image's architecture ({}) could not run on the host's ({})",
+        arch.name(),
+        Arch::host().name()
+    )))
 }
 
 /// Whether the kernel can run programs of this architecture, by itself or through an emulator that is set up.
@@ -192,6 +248,19 @@ impl Builder<'_> {
                 EmbeddedContent::Ext3(ext3) => {
                     self.ext3_overlay(image, ext3, std::mem::take(&mut wanted))?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The layers above the root of an OCI image. The topmost may be an overlay.
+    fn oci_layers(&mut self, image: &Image, oci: &OciSif) -> Outcome<()> {
+        for layer in oci.layers.iter().skip(1) {
+            match layer.content {
+                EmbeddedContent::Squashfs(squashfs) => {
+                    self.layer(image, Content::Squashfs(squashfs.window))?
+                }
+                EmbeddedContent::Ext3(ext3) => self.ext3_overlay(image, ext3, self.intent.writable)?,
             }
         }
         Ok(())

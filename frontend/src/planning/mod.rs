@@ -21,6 +21,7 @@ use crate::flow::{self, Facts, Flow, Reason};
 use crate::image::Image;
 use crate::intent::Intent;
 use crate::message;
+use crate::oci_mode::ImageConfig;
 use crate::payload::Restrictions;
 use crate::site;
 use crate::user::Caller;
@@ -44,6 +45,8 @@ pub struct Planned {
     pub resident: Caller,
     /// What the program may not do, or who it is.
     pub restrictions: Restrictions,
+    /// What an OCI image says of its processes.
+    pub config: Option<ImageConfig>,
     /// Why it is started in the way it is.
     pub reason: Reason,
     /// How the caller becomes root in it, where he wants to.
@@ -164,6 +167,7 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         plan,
         sources: sources.all,
         image: stack.image,
+        config: stack.config,
         home: inside.home,
         resident,
         restrictions,

@@ -238,8 +238,8 @@ mod tests {
         );
         assert_eq!(said("allow net users = a\nallow net users = b\n").len(), 1);
         assert_eq!(
-            said("systemd cgroups = yes\noci mode = no\n"),
-            ["- info read and without effect here, but at their defaults: \"systemd cgroups\", \"oci mode\""]
+            said("systemd cgroups = yes\nsif fuse = no\n"),
+            ["- info read and without effect here, but at their defaults: \"systemd cgroups\", \"sif fuse\""]
         );
     }
 }

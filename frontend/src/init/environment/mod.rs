@@ -33,7 +33,7 @@ pub(super) fn compute(payload: &Payload, directory: &[u8]) -> Result<Environment
     let imported = imported(payload);
     let start = seen_by_scripts(payload, directory);
     let wishes = wishes(payload, &imported)?;
-    let scripts = Scripts::find();
+    let scripts = of_image(payload);
     let compose = |with_shell| scripts.compose(&wishes, with_shell);
     let mut environment = evaluation::evaluate(compose, &start, arguments(&payload.action))?;
     restore(&mut environment, &imported);
@@ -100,6 +100,17 @@ fn wishes(payload: &Payload, imported: &Environment) -> Result<Vec<Wish>, Ending
     Ok(wishes)
 }
 
+/// What the image sets: its configuration says so in an OCI image, its scripts in any other.
+fn of_image(payload: &Payload) -> Scripts {
+    match payload.oci.as_ref().and_then(|oci| oci.environment.as_ref()) {
+        Some(variables) => {
+            let may_set = |(name, _): &&(Text, Text)| !FIXED.contains(&name.as_slice());
+            Scripts::Configured(variables.iter().filter(may_set).cloned().collect())
+        }
+        None => Scripts::find(),
+    }
+}
+
 /// What an environment file assigns, seen from the host's variables.
 fn evaluate_file(
     file: &EnvironmentFile,
@@ -119,6 +130,7 @@ fn evaluate_file(
 fn arguments(action: &Action) -> &[Text] {
     let (Action::Exec(arguments)
     | Action::Run(arguments)
+    | Action::Command(arguments)
     | Action::Shell(_, arguments)
     | Action::Test(arguments)
     | Action::Start(arguments)) = action;
@@ -186,7 +198,7 @@ fn container_variables(payload: &Payload) -> Vec<(&'static str, &[u8])> {
 fn command_name(action: &Action) -> &'static [u8] {
     match action {
         Action::Exec(_) => b"exec",
-        Action::Run(_) => b"run",
+        Action::Run(_) | Action::Command(_) => b"run",
         Action::Shell(..) => b"shell",
         Action::Test(_) => b"test",
         Action::Start(_) => b"start",

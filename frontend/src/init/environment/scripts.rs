@@ -54,12 +54,14 @@ pub(super) struct Wish {
     pub(super) evaluated: bool,
 }
 
-/// The image's environment scripts.
+/// The image's environment scripts, or what stands for them.
 pub(super) enum Scripts {
     /// Their names in [`FOLDER`], in order.
     Folder(Vec<Text>),
     /// [`OLD_SCRIPT`] alone.
     Old,
+    /// Variables instead of scripts: those of an OCI image's configuration.
+    Configured(Vec<(Text, Text)>),
     /// None at all.
     None,
 }
@@ -101,6 +103,11 @@ impl Scripts {
             Self::Old => {
                 line(&mut script, &[b". ", OLD_SCRIPT.as_bytes()]);
                 complete_path(&mut script);
+            }
+            Self::Configured(variables) => {
+                for (name, value) in variables.iter().filter(|(name, _)| may_be_set(name)) {
+                    line(&mut script, &[b"export ", name, b"=", &single_quoted(value)]);
+                }
             }
             Self::None => {}
         }
@@ -166,7 +173,7 @@ fn wish(script: &mut Text, wishes: &[Wish], with_shell: bool) {
     line(script, &[b"set +e +u"]);
     default_path(script);
     for Wish { name, value, evaluated } in wishes {
-        if !is_name(name) || READ_ONLY.contains(&name.as_slice()) {
+        if !may_be_set(name) {
             continue;
         }
         let mut value = value.clone();
@@ -182,6 +189,10 @@ fn wish(script: &mut Text, wishes: &[Wish], with_shell: bool) {
         let evaluated = *evaluated && is_one_word(&double) && (with_shell || !needs_shell(&value));
         line(script, &[&name, b"=", &if evaluated { double } else { single_quoted(&value) }]);
     }
+}
+
+fn may_be_set(name: &[u8]) -> bool {
+    is_name(name) && !READ_ONLY.contains(&name)
 }
 
 /// Whether a value runs commands when it is evaluated.
