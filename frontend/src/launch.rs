@@ -4,6 +4,7 @@ use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::Flow;
 use crate::flow::namespace::{self, Mapping, Outside};
+use crate::flow::proc;
 use crate::flow::serving::{self, Directories, View};
 use crate::fuse::{Owners, Servers};
 use crate::making::Interrupts;
@@ -81,7 +82,7 @@ pub fn start(
                 return with_servers(&plan, payload, site, view, may_extract, extracted);
             }
             let sources = outside.open_all_again()?;
-            in_place_or_attended(|| become_unprivileged_starter(&plan.into(), payload, sources), extracted)
+            in_place_or_attended(|| start_unprivileged(plan, payload, sources), extracted)
         }
     }
 }
@@ -124,7 +125,7 @@ fn with_servers(
     let container = || {
         // What the container writes after its servers have gone would be lost.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into())?;
-        become_unprivileged_starter(&plan.into(), payload, sources)
+        start_unprivileged(plan, payload, sources)
     };
     attend(container, || {
         let finished = servers.finish();
@@ -168,6 +169,11 @@ pub fn join(process: OwnedFd, flow: Flow, payload: &Payload) -> Outcome<Infallib
             become_unprivileged_starter(&Request::Join, payload, vec![process])
         }
     }
+}
+
+fn start_unprivileged(plan: Plan, payload: OwnedFd, mut sources: Vec<OwnedFd>) -> Outcome<Infallible> {
+    let plan = proc::settle(plan, &mut sources)?;
+    become_unprivileged_starter(&plan.into(), payload, sources)
 }
 
 fn become_unprivileged_starter(

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use tests::{Command, World};
+use tests::{Command, Output, World};
 
 const NO_LENT_IDS: [&str; 2] = ["--fakeroot", "--ignore-subuid"];
 const NOTHING_BUT_ROOT: [&str; 3] = ["--fakeroot", "--ignore-subuid", "--ignore-fakeroot-command"];
@@ -17,9 +17,12 @@ fn as_root(world: &World, options: &[&str], image: &Path, script: &str) -> Comma
 }
 
 /// A new overlay of the user's, made for `--fakeroot`.
-fn overlay(world: &World, name: &str) -> String {
+fn overlay(world: &World, name: &str, mebibytes: &str) -> String {
     let image = text(&world.path(name));
-    world.lamina(["overlay", "create", "--fakeroot", "--size", "64", &image]).run().assert_ok();
+    world
+        .lamina(["overlay", "create", "--fakeroot", "--sparse", "--size", mebibytes, &image])
+        .run()
+        .assert_ok();
     image
 }
 
@@ -113,7 +116,7 @@ fn what_newuidmap_refuses_ends_the_start_with_its_words() {
 fn an_overlay_image_made_for_it_keeps_owners_and_what_is_written_as_root() {
     let world = World::new();
     let image = world.busybox_sif();
-    let changes = overlay(&world, "changes.img");
+    let changes = overlay(&world, "changes.img", "64");
     let options = ["--overlay", changes.as_str()];
     let script = "echo kept > /etc/note; mkdir /var/own; chown 7:8 /var/own; rm -r /home";
     as_root(&world, &options, &image, script).run().assert_ok();
@@ -146,6 +149,50 @@ fn a_directory_overlay_is_seen_with_fakeroot_and_with_userns() {
         .assert_ok();
 }
 
+/// Types into a shell in the container, and returns what was seen there.
+fn type_in(world: &World, options: &[&str], image: &Path, lines: &str) -> Output {
+    world.lamina(["shell"]).args(options).arg(image).stdin(lines).run()
+}
+
+const INSTALL: &str = "apt-get -q install -y hello >/tmp/apt.log 2>&1 || cat /tmp/apt.log\nwhich hello\n";
+
+#[test]
+fn a_package_is_installed_in_an_overlay_and_stays_there() {
+    let world = World::new();
+    let image = world.debian_sif();
+    for fakeroot in [&NO_LENT_IDS[..1], &NO_LENT_IDS[..]] {
+        let changes = overlay(&world, &format!("changes-{}.img", fakeroot.len()), "1024");
+        let options = [fakeroot, &["--contain", "--overlay", &changes]].concat();
+        for lines in [INSTALL, "which hello\n"] {
+            type_in(&world, &options, &image, lines).assert_ok().assert_stdout("/usr/bin/hello");
+        }
+        let hello = world.lamina(["exec", "--overlay", &changes]).arg(&image).arg("hello");
+        hello.run().assert_ok().assert_stdout("Hello, world!");
+    }
+    world.lamina(["exec"]).arg(&image).arg("hello").run().assert_status(255);
+}
+
+#[test]
+fn a_package_is_installed_in_a_directory_and_found_without_being_root() {
+    let world = World::new();
+    let (image, changes) = (world.debian_sif(), text(&world.mkdir("changes")));
+    let options = ["--contain", "--fakeroot", "--overlay", &changes];
+    type_in(&world, &options, &image, INSTALL).assert_ok().assert_stdout("/usr/bin/hello");
+    let options = ["--userns", "--overlay", &changes];
+    type_in(&world, &options, &image, "hello\n").assert_ok().assert_stdout("Hello, world!");
+    as_root(&world, &["--bind", &text(&world.home())], &image, &format!("rm -r {changes}")).run().assert_ok();
+}
+
+#[test]
+fn a_package_is_installed_in_the_overlay_of_a_sif() {
+    let world = World::new();
+    let image = world.debian_sif();
+    world.lamina(["overlay", "create", "--size", "512"]).arg(&image).run().assert_ok();
+    let options = ["--contain", "--writable", "--fakeroot"];
+    type_in(&world, &options, &image, INSTALL).assert_ok().assert_stdout("/usr/bin/hello");
+    world.lamina(["exec"]).arg(&image).arg("hello").run().assert_ok().assert_stdout("Hello, world!");
+}
+
 #[test]
 fn the_overlay_in_a_sif_is_written_as_root() {
     let world = World::new();
@@ -164,7 +211,7 @@ fn the_overlay_in_a_sif_is_written_as_root() {
 fn accounts_are_roots_to_change_where_anything_is() {
     let world = World::new();
     let image = world.busybox_sif();
-    let changes = overlay(&world, "changes.img");
+    let changes = overlay(&world, "changes.img", "64");
     let add =
         "cat /etc/passwd; echo new:x:9:9::/:/bin/sh > /etc/passwd.new && mv /etc/passwd.new /etc/passwd";
     as_root(&world, &["--overlay", &changes], &image, add).run().assert_ok();
@@ -212,7 +259,7 @@ fn the_variables_of_both_incumbents_ask_for_it() {
 fn who_joins_an_instance_of_roots_is_root() {
     let world = World::new();
     let image = world.busybox_sif();
-    let changes = overlay(&world, "changes.img");
+    let changes = overlay(&world, "changes.img", "64");
     let name = format!("test-{}-fakeroot", std::process::id());
     let start = ["instance", "start", "--fakeroot", "--overlay", &changes];
     world.lamina(start).arg(&image).arg(&name).run().assert_ok();

@@ -362,3 +362,20 @@ fn a_full_overlay_image_says_so_and_keeps_what_it_has() {
     inside(&world, &options, &image, "rm /zeroes; echo more >/note").run().assert_ok();
     inside(&world, &options, &image, "cat /note").run().assert_ok().assert_stdout("more");
 }
+
+#[test]
+fn where_a_new_proc_cannot_be_made_the_hosts_is_shown() {
+    let world = World::new();
+    // A process outside that the container's own /proc would not show.
+    let script = "test -d /proc/self && test -d /proc/$HOST && echo shown";
+    for image in [world.busybox_sandbox(), world.busybox_sif()] {
+        let covered = "mount --bind /dev/null /proc/version";
+        let start = |prepare: &str| {
+            let command = world.after(prepare, world.installed().lamina());
+            let command = command.args(["exec", "--userns", "--pid", "--env"]);
+            command.arg(format!("HOST={}", std::process::id())).arg(&image).args(["sh", "-c", script]).run()
+        };
+        start(covered).assert_ok().assert_stdout("shown").assert_stderr_has("the container sees the host's");
+        assert_eq!(start("true").assert_status(1).stderr, "");
+    }
+}

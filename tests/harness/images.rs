@@ -8,9 +8,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const BUSYBOX_ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/busybox-root");
+
+/// The release of Debian that packages are installed in.
+const DEBIAN: &str = "bookworm";
+/// How long an image of it is kept.
+const DEBIAN_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl World {
     /// A directory with a busybox in it, the user's.
@@ -48,6 +54,14 @@ impl World {
             host(Command::new(installed().lamina()).arg("build").arg(image).arg(root));
         };
         self.own_copy(&cached(name, make), name)
+    }
+
+    /// A SIF of a small Debian with lists of packages, everything in it with its proper owner.
+    pub fn debian_sif(&self) -> PathBuf {
+        let image = self.path("debian.sif");
+        host(Command::new(installed().lamina()).arg("build").arg(&image).arg(debian_sqfs()));
+        self.give(&image);
+        image
     }
 
     /// An ext3 overlay image of `mebibytes`, made without the product. The folders in it are the user's.
@@ -117,6 +131,29 @@ fn host(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A bare squashfs of a small Debian. It comes from the network, so it is kept for as long as its lists of packages are
+/// surely good, whatever becomes of the product.
+fn debian_sqfs() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let folder = target_folder().join("tmp/lamina-debian");
+    let image = folder.join(format!("{DEBIAN}.sqfs"));
+    let age = fs::metadata(&image).and_then(|data| data.modified()).map(|made| made.elapsed());
+    if !age.is_ok_and(|age| age.is_ok_and(|age| age < DEBIAN_KEPT)) {
+        fs::create_dir_all(&folder).expect("the target folder can be written");
+        let work = TempDir::new().expect("a temporary folder can be made");
+        let (root, unfinished) = (work.path().join("root"), folder.join("unfinished"));
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap.args(["--quiet", "--variant=apt", "--skip=cleanup/apt/lists", DEBIAN]);
+        host(mmdebstrap.arg(&root));
+        let mut mksquashfs = Command::new("mksquashfs");
+        mksquashfs.arg(&root).arg(&unfinished).args(["-noappend", "-quiet", "-no-progress"]);
+        host(mksquashfs.args(["-Xcompression-level", "1"]));
+        fs::rename(&unfinished, &image).expect("the target folder can be written");
+    }
+    image
+}
+
 static CACHE: Mutex<()> = Mutex::new(());
 
 /// The image `name`, made by `make` unless it was made before from the same ingredients.
@@ -140,15 +177,18 @@ fn cached_locked(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
 
 /// Where images made from today's ingredients are; those made from others are thrown away.
 fn cache_folder() -> PathBuf {
-    let exe = std::env::current_exe().expect("a test is a file");
-    let target = exe.ancestors().nth(3).expect("a test is in target/debug/deps");
-    let folder = target.join("tmp/lamina-images");
+    let folder = target_folder().join("tmp/lamina-images");
     let marked = folder.join(format!("{:x}", ingredients()));
     if !marked.exists() {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&marked).expect("the target folder can be written");
     }
     marked
+}
+
+fn target_folder() -> PathBuf {
+    let exe = std::env::current_exe().expect("a test is a file");
+    exe.ancestors().nth(3).expect("a test is in target/debug/deps").to_owned()
 }
 
 fn ingredients() -> u64 {
