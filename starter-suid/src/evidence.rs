@@ -127,3 +127,6 @@ fn place(fd: &OwnedFd, mount: u64, inode: u64) -> Option<Vec<u8>> {
             .ok()?;
     (found.stx_mnt_id == mount && found.stx_ino == inode).then(|| path.into_bytes())
 }
+
+#[cfg(test)]
+mod tests;

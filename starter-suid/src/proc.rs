@@ -25,3 +25,19 @@ impl HostProc {
         Ok(rustix::fs::statat(&self.0, &*path, AtFlags::empty()).step("looking at a namespace")?.st_ino)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_told_by_the_number_in_its_name() {
+        let proc = HostProc::open().expect("there is a /proc");
+        for name in ["user", "mnt"] {
+            let number = proc.namespace(name).expect("it has one");
+            let link =
+                rustix::fs::readlink(format!("/proc/self/ns/{name}"), Vec::new()).expect("it has a name");
+            assert_eq!(link.to_str(), Ok(format!("{name}:[{number}]").as_str()));
+        }
+    }
+}

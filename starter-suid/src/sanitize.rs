@@ -35,3 +35,15 @@ pub fn lift_deadline() {
 pub fn in_initial_user_namespace() -> Result<bool, Refusal> {
     Ok(HostProc::open()?.namespace("user")? == INITIAL_USER_NAMESPACE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_own_user_namespace_is_known_by_its_number() {
+        let link = rustix::fs::readlink("/proc/self/ns/user", Vec::new()).expect("it has a name");
+        let is_initial = link.to_bytes() == b"user:[4026531837]";
+        assert_eq!(in_initial_user_namespace().ok(), Some(is_initial));
+    }
+}

@@ -68,7 +68,7 @@ fn a_place_exchanged_with_a_link_at_any_call_leads_nowhere_outside() {
     }
 }
 
-/// Exchanges two names as fast as can be while `start` is called again and again. The number of exchanges is printed.
+/// Exchanges two names as fast as can be while `start` is called again and again. The numbers of both are printed.
 fn while_exchanging(one: &Path, other: &Path, mut start: impl FnMut()) {
     let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS_USUAL);
     let (over, exchanges) = (AtomicBool::new(false), AtomicU32::new(0));
@@ -88,12 +88,14 @@ fn while_exchanging(one: &Path, other: &Path, mut start: impl FnMut()) {
         }
         let _end = End(&over);
         let begin = Instant::now();
+        let mut starts = 0;
         while begin.elapsed() < Duration::from_secs(seconds) {
             start();
+            starts += 1;
         }
+        println!("{} exchanges, {starts} starts", exchanges.load(Ordering::Relaxed));
     });
     let exchanges = exchanges.into_inner();
-    println!("{exchanges} exchanges");
     assert!(exchanges >= EXCHANGES_MIN, "only {exchanges} exchanges");
 }
 
