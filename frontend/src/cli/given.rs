@@ -107,10 +107,19 @@ pub fn items(list: &OsStr) -> Vec<OsString> {
     items.into_iter().filter(|item| !item.is_empty()).map(OsString::from_vec).collect()
 }
 
+/// What the names of variables that speak to this program begin with.
+const PREFIXES: [&str; 2] = ["SINGULARITY", "APPTAINER"];
+
+fn is_blank(value: &OsStr) -> bool {
+    value.as_bytes().trim_ascii().is_empty()
+}
+
 /// The caller's environment as it was when the program started.
 #[derive(Debug)]
 pub struct Environment {
     variables: Vec<(OsString, OsString)>,
+    /// Where in `variables` those are that speak to this program: few, and asked for at every flag.
+    prefixed: Vec<usize>,
     dialect: Dialect,
     /// Whether what is odd about the variables was said already.
     spoken_of: bool,
@@ -126,7 +135,12 @@ impl Environment {
     /// An environment made up by a test.
     #[must_use]
     pub fn new(variables: Vec<(OsString, OsString)>, dialect: Dialect) -> Self {
-        Self { variables, dialect, spoken_of: false }
+        let speaks_to_us = |(_, (name, value)): &(usize, &(OsString, OsString))| {
+            let name = name.as_bytes();
+            PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes())) && !is_blank(value)
+        };
+        let prefixed = variables.iter().enumerate().filter(speaks_to_us).map(|(at, _)| at).collect();
+        Self { variables, prefixed, dialect, spoken_of: false }
     }
 
     /// The same environment in a program that another one became, which said already what is odd about it.
@@ -144,9 +158,10 @@ impl Environment {
     /// The prefixes of variables that speak to this program, the preferred one first.
     #[must_use]
     pub fn prefixes(&self) -> [&'static str; 2] {
+        let [singularity, apptainer] = PREFIXES;
         match self.dialect {
-            Dialect::Singularity => ["SINGULARITY", "APPTAINER"],
-            Dialect::Apptainer => ["APPTAINER", "SINGULARITY"],
+            Dialect::Singularity => [singularity, apptainer],
+            Dialect::Apptainer => [apptainer, singularity],
         }
     }
 
@@ -174,8 +189,14 @@ impl Environment {
     /// A variable under the preferred prefix, else under the other one. Blank counts as not set.
     #[must_use]
     pub fn prefixed(&self, name: &str) -> Option<(String, &OsStr)> {
+        if self.prefixed.is_empty() {
+            return None;
+        }
         let [preferred, other] = self.prefixes().map(|prefix| format!("{prefix}_{name}"));
-        let set = |name: &str| self.get(name).filter(|value| !value.as_bytes().trim_ascii().is_empty());
+        let set = |name: &str| {
+            let mut prefixed = self.prefixed.iter().filter_map(|at| self.variables.get(*at));
+            prefixed.find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+        };
         match (set(&preferred), set(&other)) {
             (Some(value), second) => {
                 if !self.spoken_of && second.is_some_and(|second| second != value) {

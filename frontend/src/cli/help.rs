@@ -131,6 +131,11 @@ fn definition(entry: &Entry, program: &str) -> Command {
         .args(accepted.into_iter().map(flags::shown))
 }
 
+/// What `--help` prints for the program itself.
+pub(super) fn of_program(root: &Command) -> String {
+    root.clone().after_help(overview()).render_help().to_string()
+}
+
 /// What `--help` prints for a command.
 pub(super) fn of_command(entry: &Entry, program: &str) -> String {
     let help = definition(entry, program).render_help().to_string();
@@ -143,7 +148,7 @@ fn line(entry: &Entry) -> String {
 }
 
 /// The list of commands for the program's own help.
-pub(super) fn overview() -> String {
+fn overview() -> String {
     let list: String = COMMANDS.iter().map(line).collect();
     format!("Commands:\n{list}  {:<16} {}", "help", "Describe a command")
 }
@@ -158,7 +163,7 @@ pub(super) fn group(name: &str, program: &str) -> Option<String> {
 /// `help`
 pub(super) fn help(invocation: &Invocation, words: &[OsString], root: &mut Command) -> Result<(), Stop> {
     let Some((first, rest)) = words.split_first() else {
-        return Ok(answer::print(root.render_help().to_string())?);
+        return Ok(answer::print(of_program(root))?);
     };
     let mut rest = rest.to_vec();
     let mut name = super::commands::full_name(&first.to_string_lossy(), &mut rest);

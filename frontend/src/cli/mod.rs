@@ -23,6 +23,7 @@ use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::message;
 use crate::payload::Dialect;
 use crate::user::Caller;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use delegate::Handler;
 use given::Environment;
@@ -70,8 +71,6 @@ impl Invocation {
 pub enum Stop {
     /// The command line cannot be understood: the text for standard error.
     Usage(String),
-    /// Something was printed that was asked for instead.
-    Answered,
     /// It failed.
     Failed(Failure),
     /// It failed, was said already, and has this exit status.
@@ -101,7 +100,7 @@ pub fn main_of(handlers: &'static [Handler]) -> ExitCode {
     // The first line of a SIF that is made executable names this interpreter.
     let implied = is_interpreter(&name).then(|| "run".into());
     match run(&invocation(&name, handlers), implied.into_iter().chain(arguments).collect()) {
-        Ok(()) | Err(Stop::Answered) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(Stop::Usage(text)) => {
             // A standard error that cannot be written to changes nothing.
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -133,15 +132,18 @@ fn invocation(name: &OsString, handlers: &'static [Handler]) -> Invocation {
 
 fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
     let mut root = root_command(&invocation.program);
-    let matches = root
-        .try_get_matches_from_mut(arguments)
-        .map_err(|error| usage_error(&error, &invocation.program, None, &mut root))?;
+    let matches = match root.try_get_matches_from_mut(arguments) {
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            return Ok(answer::print(help::of_program(&root))?);
+        }
+        matches => matches.map_err(|error| usage_error(&error, &invocation.program, None, &mut root))?,
+    };
     configure_messages(&matches, &invocation.host)?;
     if matches.get_flag("version") {
         return Ok(answer::print(commands::full_version(invocation) + "\n")?);
     }
     let Some((name, rest)) = matches.subcommand() else {
-        return Err(Stop::Usage(root.render_help().to_string()));
+        return Err(Stop::Usage(help::of_program(&root)));
     };
     if matches.get_one::<OsString>("config").is_some() && !nix::unistd::geteuid().is_root() {
         return Err(Failure::new("--config requires to be root or an unprivileged installation").into());
@@ -183,7 +185,6 @@ fn root_command(program: &str) -> Command {
                 .value_parser(clap::value_parser!(OsString))
                 .hide(true),
         )
-        .after_help(help::overview())
 }
 
 /// Of several switches the one that says most counts.
@@ -211,10 +212,6 @@ fn configure_messages(matches: &ArgMatches, host: &Environment) -> Outcome<()> {
 
 /// What clap has to say, in the incumbents' form.
 fn usage_error(error: &clap::Error, program: &str, command: Option<&str>, definition: &mut Command) -> Stop {
-    use clap::error::{ContextKind, ErrorKind};
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return answer::print(error.to_string()).map_or_else(Stop::from, |()| Stop::Answered);
-    }
     let what = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(argument)) => format!("unknown flag: {argument}"),
         _ => {
