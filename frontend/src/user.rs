@@ -5,6 +5,20 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, getgroups, getuid};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+/// Whether files of this process can become those of others: it is root, and not only in a namespace in which nobody
+/// else exists.
+#[must_use]
+pub fn may_give_files_away() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    Uid::effective().is_root() && ids_in(&map) != 1
+}
+
+/// How many ids a map of a user namespace has.
+fn ids_in(map: &str) -> u64 {
+    let count = |line: &str| line.split_whitespace().nth(2)?.parse().ok();
+    map.lines().filter_map(count).fold(0, u64::saturating_add)
+}
+
 /// The caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -97,5 +111,18 @@ impl Caller {
     #[must_use]
     pub fn home_bytes(&self) -> &[u8] {
         self.home.as_os_str().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_a_map_are_counted() {
+        assert_eq!(ids_in("         0          0 4294967295\n"), 4_294_967_295);
+        assert_eq!(ids_in("0 1000 1\n"), 1);
+        assert_eq!(ids_in("0 1000 1\n1 100000 65536\n"), 65_537);
+        assert_eq!(ids_in(""), 0);
     }
 }

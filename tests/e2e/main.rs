@@ -24,6 +24,7 @@ mod guides;
 mod documentation;
 mod examples;
 mod registries;
+mod definition_files;
 mod confinement;
 mod site;
 mod temporary_sandboxes;

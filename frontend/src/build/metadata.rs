@@ -28,14 +28,17 @@ impl Metadata {
         Self::of(root, &source.origin, source.arch)
     }
 
-    /// The same for files that were made from `origin`, for machines of an architecture.
+    /// The same for files that were made from `origin`, for machines of an architecture. What a definition says is in
+    /// the files already.
     ///
     /// # Errors
     /// The directory cannot be opened.
     pub fn of(root: &Path, origin: &Origin, arch: Arch) -> Outcome<Self> {
         let mut attributes = Attributes::of(&Texts::below(root)?);
-        attributes.deffile = format!("bootstrap: {}\nfrom: {}", origin.bootstrap, origin.from);
-        attributes.labels.extend(build_labels(origin, arch));
+        if origin.definition.is_none() {
+            attributes.labels.extend(build_labels(origin, arch));
+        }
+        attributes.deffile = origin.text();
         Ok(Self { attributes })
     }
 
@@ -58,16 +61,17 @@ pub(super) fn labels_json(mut labels: Labels, origin: &Origin, arch: Arch) -> St
 
 /// Labels of this build, under the names that other tools look for.
 fn build_labels(origin: &Origin, arch: Arch) -> Labels {
+    const KEYWORDS: &str = "org.label-schema.usage.singularity.deffile";
     let arch = if arch.is_known() { arch } else { Arch::host() };
     let labels = [
         ("org.label-schema.build-arch", arch.name().to_string()),
         ("org.label-schema.build-date", date(OffsetDateTime::now_utc())),
         ("org.label-schema.schema-version", "1.0".into()),
         ("org.label-schema.usage.lamina.version", env!("CARGO_PKG_VERSION").into()),
-        ("org.label-schema.usage.singularity.deffile.bootstrap", origin.bootstrap.clone()),
-        ("org.label-schema.usage.singularity.deffile.from", origin.from.clone()),
     ];
-    labels.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    let keywords =
+        origin.header.iter().map(|(keyword, value)| (format!("{KEYWORDS}.{keyword}"), value.clone()));
+    labels.into_iter().map(|(name, value)| (name.to_string(), value)).chain(keywords).collect()
 }
 
 /// A time as the incumbents label it: `Friday_20_November_2026_15:0:15_UTC`.

@@ -15,6 +15,7 @@ pub mod definition;
 pub(crate) mod ext3;
 mod metadata;
 mod origin;
+pub mod recipe;
 mod sandbox;
 mod sif_file;
 mod skeleton;
@@ -30,6 +31,7 @@ pub use skeleton::Part;
 pub use squashfs::{as_archive, describe_root, pack_archive};
 
 use source::Source;
+pub use source::is_definition;
 pub use temporary::TemporarySandbox;
 
 /// What `build` was asked for.
@@ -75,7 +77,7 @@ pub struct Tools<'a> {
 /// Says why nothing was built; an existing target is then as it was.
 pub fn build(options: &Options) -> Outcome<()> {
     let source = Source::open(&options.source, options.origin.as_ref())?;
-    let existing = target::settle(options, &source)?;
+    let existing = target::settle(options, Some(&source))?;
     message::info("Starting build...");
     let tools = Tools { programs: &options.programs, interrupts: &Interrupts::hold()? };
     let job = Job { options, source: &source, existing, tools };

@@ -72,7 +72,7 @@ fn complete(root: &Path, packed: &File, job: &Job) -> Outcome<Metadata> {
         return Metadata::read(root, job.source);
     }
     let staging = Staging::in_temporary_directory()?;
-    skeleton.write_into(staging.path(), job.source)?;
+    skeleton.write_into(staging.path(), &job.source.origin, job.source.arch)?;
     let described = if skeleton.has_directory() { staging.path() } else { root };
     let metadata = Metadata::read(described, job.source)?;
     skeleton::take_root_attributes(root, staging.path())?;

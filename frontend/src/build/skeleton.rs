@@ -2,10 +2,10 @@
 
 use super::metadata::{self, Labels};
 use super::origin::Origin;
-use super::source::Source;
 use crate::error::{Doing, Outcome};
 use crate::sif::Arch;
-use nix::unistd::{Uid, chown};
+use crate::user::may_give_files_away;
+use nix::unistd::chown;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -75,8 +75,8 @@ impl Skeleton {
     ///
     /// # Errors
     /// The disk is full, or the directory may not be written.
-    pub(super) fn write_into(&self, root: &Path, source: &Source) -> Outcome<()> {
-        let labels = metadata::labels_json(Labels::new(), &source.origin, source.arch);
+    pub(super) fn write_into(&self, root: &Path, origin: &Origin, arch: Arch) -> Outcome<()> {
+        let labels = metadata::labels_json(Labels::new(), origin, arch);
         self.write(root, &labels).doing(|| "adding the files of a native image".into())
     }
 
@@ -155,12 +155,14 @@ fn directory_parts(labels: &str) -> Vec<Part> {
     [own].into_iter().chain(directories).chain(scripts).chain([labels]).collect()
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
+/// Makes a directory that everybody may read.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
-fn make_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+/// Makes a file with exactly these permissions; nothing of its name may be there.
+pub(super) fn make_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     // Not left to the umask.
@@ -174,7 +176,7 @@ fn make_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 pub(super) fn take_root_attributes(from: &Path, to: &Path) -> Outcome<()> {
     let taking = || "preparing the root directory of the image".to_string();
     let root = from.metadata().doing(taking)?;
-    if Uid::effective().is_root() {
+    if may_give_files_away() {
         chown(to, Some(root.uid().into()), Some(root.gid().into())).doing(taking)?;
     }
     std::fs::set_permissions(to, Permissions::from_mode(root.mode() & 0o7777)).doing(taking)

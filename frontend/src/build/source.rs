@@ -44,8 +44,7 @@ impl Source {
     /// # Errors
     /// It is nothing that this program can build from, or cannot be read.
     pub(super) fn open(path: &Path, origin: Option<&Origin>) -> Outcome<Self> {
-        let image = image::open(path, Access::ReadOnly)
-            .map_err(|failure| if is_definition(path) { definition_refused(path) } else { failure })?;
+        let image = image::open(path, Access::ReadOnly)?;
         let (root, arch) = root_of(&image)?;
         if let Root::Ext3(ext3) = root {
             lock::take(&image.file, &image.path, ext3.window, Access::ReadOnly)?;
@@ -56,12 +55,16 @@ impl Source {
     }
 }
 
-/// Whether a file that is no image begins as a definition does, with a `Bootstrap:` line before any section.
-fn is_definition(path: &Path) -> bool {
+/// Whether a file is a definition: by its name, or by a `Bootstrap:` line before any section.
+#[must_use]
+pub fn is_definition(path: &Path) -> bool {
     const HEADER_BYTES_MAX: u64 = 4096;
     // A path that leads to a device or a pipe must neither block nor be consumed.
     if !path.is_file() {
         return false;
+    }
+    if path.extension().is_some_and(|ending| ending == "def") {
+        return true;
     }
     let opened =
         OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
@@ -74,11 +77,6 @@ fn is_definition(path: &Path) -> bool {
         .map(<[u8]>::trim_ascii)
         .take_while(|line| !line.starts_with(b"%"))
         .any(|line| line.get(..10).is_some_and(|word| word.eq_ignore_ascii_case(b"bootstrap:")))
-}
-
-fn definition_refused(path: &Path) -> Failure {
-    Failure::new(format!("cannot build from {}: definition files are not supported yet", shown(path)))
-        .hint("Build from a directory, a SIF, or a squashfs or ext3 image on this machine")
 }
 
 fn root_of(image: &Image) -> Outcome<(Root, Arch)> {

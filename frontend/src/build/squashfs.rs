@@ -1,12 +1,12 @@
 //! Packing and unpacking squashfs file systems with squashfs-tools.
 
 use super::Tools;
-use crate::confined::helper::{Ended, Helper, HelperOutput, MKSQUASHFS, SQFS2TAR, SUBJECT, UNSQUASHFS};
+use crate::confined::helper::{Helper, HelperOutput, MKSQUASHFS, SQFS2TAR, SUBJECT, UNSQUASHFS};
 use crate::error::{Failure, Outcome};
 use crate::image::{self, Format};
 use crate::making::{Progress, Staging};
 use crate::message;
-use nix::unistd::Uid;
+use crate::user;
 use protocol::Window;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -93,9 +93,9 @@ pub(super) fn add(directory: &Path, image: &File, tools: Tools) -> Outcome<()> {
     mksquashfs(helper(tools, directory.as_os_str())?.args(options).reads(directory), image, tools)
 }
 
-/// Files of ordinary users belong to root in what they pack.
+/// Files of who can have none of others belong to root in what he packs.
 fn owner_options() -> &'static [&'static str] {
-    if Uid::effective().is_root() { &[] } else { &["-all-root"] }
+    if user::may_give_files_away() { &[] } else { &["-all-root"] }
 }
 
 fn helper<'a>(tools: Tools<'_>, source: &OsStr) -> Outcome<Helper<'a>> {
@@ -117,7 +117,7 @@ fn mksquashfs<'a>(helper: Helper<'a>, image: &'a File, tools: Tools<'_>) -> Outc
         helper.run(interrupts, || progress.reached(image.metadata().map_or(0, |image| image.len())))?;
     drop(progress);
     // It packs an unreadable file as an empty one and succeeds: that much the user must know.
-    repeat(&ended, MKSQUASHFS.name);
+    repeat(ended.complaints(), MKSQUASHFS.name);
     Ok(())
 }
 
@@ -140,19 +140,24 @@ pub(crate) fn unpack(
         .reads_file(image)
         .changes(room)
         .tolerating(UNSQUASHFS_INCOMPLETE);
-    if !Uid::effective().is_root() {
+    if !user::may_give_files_away() {
         helper = helper.args(["-user-xattrs"]);
     }
     let progress = Progress::of("Unpacking");
     let ended = helper.args([SUBJECT]).args(names).run(tools.interrupts, || progress.reached(0))?;
     drop(progress);
-    repeat(&ended, UNSQUASHFS.name);
+    let expected = |complaint: &String| {
+        !user::may_give_files_away() && complaint.contains("failed to change uid and gids")
+    };
+    repeat(
+        ended.complaints().into_iter().filter(|complaint| !expected(complaint)).collect(),
+        UNSQUASHFS.name,
+    );
     Ok(())
 }
 
 /// Repeats what a helper complained of although it succeeded.
-fn repeat(ended: &Ended, name: &str) {
-    let complaints = ended.complaints();
+fn repeat(complaints: Vec<String>, name: &str) {
     for complaint in complaints.iter().take(COMPLAINTS_MAX) {
         message::warning(format!("{name}: {complaint}"));
     }

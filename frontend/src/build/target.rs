@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// It exists and may not be, or replacing it would take more with it than the target.
-pub(super) fn settle(options: &Options, source: &Source) -> Outcome<Existing> {
+pub(super) fn settle(options: &Options, source: Option<&Source>) -> Outcome<Existing> {
     let target = &options.target;
-    if options.sandbox {
+    if let Some(source) = source.filter(|_| options.sandbox) {
         check_apart(target, source)?;
     }
     match std::fs::symlink_metadata(target) {
@@ -34,6 +34,19 @@ pub(super) fn settle(options: &Options, source: &Source) -> Outcome<Existing> {
     } else {
         Err(Failure::new(format!("build target {} was left as it is", shown(target))))
     }
+}
+
+/// A sandbox that is to be changed has to be there.
+///
+/// # Errors
+/// It is not.
+pub(super) fn to_be_updated(target: &Path) -> Outcome<Existing> {
+    if !target.is_dir() {
+        return Err(Failure::new(format!("--update changes a sandbox, and {} is none", shown(target)))
+            .hint("Leave --update out to make it"));
+    }
+    check_expendable(target)?;
+    Ok(Existing::Replace)
 }
 
 /// The path without symbolic links, or, where nothing is there yet, its place in its directory without any.

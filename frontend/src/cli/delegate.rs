@@ -19,7 +19,7 @@ pub type Handler = (&'static str, fn(&Invocation, &Given, &[OsString]) -> Result
 /// # Errors
 /// It is missing, cannot be started, or this program is one that `lamina` became and should have known the command.
 pub fn become_program(name: &str, invocation: &Invocation) -> Result<(), Stop> {
-    let error = program(name, invocation)?.exec();
+    let error = program(name, invocation)?.args(std::env::args_os().skip(1)).exec();
     Err(not_started(name, &error).into())
 }
 
@@ -30,6 +30,26 @@ pub fn become_program(name: &str, invocation: &Invocation) -> Result<(), Stop> {
 /// As [`become_program`]; or the program failed, and said why.
 pub fn ask_program(name: &str, invocation: &Invocation) -> Result<Vec<u8>, Stop> {
     let mut program = program(name, invocation)?;
+    program.args(std::env::args_os().skip(1));
+    answer_of(program, name)
+}
+
+/// The same with other words, and with variables beside those of this process.
+///
+/// # Errors
+/// As [`ask_program`].
+pub fn ask_program_for(
+    name: &str,
+    invocation: &Invocation,
+    words: &[OsString],
+    variables: Vec<(String, OsString)>,
+) -> Result<Vec<u8>, Stop> {
+    let mut program = program(name, invocation)?;
+    program.args(words).envs(variables);
+    answer_of(program, name)
+}
+
+fn answer_of(mut program: Command, name: &str) -> Result<Vec<u8>, Stop> {
     program.stdin(Stdio::inherit()).stderr(Stdio::inherit());
     let ended = program.output().map_err(|error| not_started(name, &error))?;
     match ended.status.code() {
@@ -45,7 +65,7 @@ fn program(name: &str, invocation: &Invocation) -> Result<Command, Stop> {
     }
     let mut command = Command::new(path);
     // The other program is called as this one was, so that it speaks the same dialect.
-    command.arg0(&invocation.program).args(std::env::args_os().skip(1));
+    command.arg0(&invocation.program);
     Ok(command)
 }
 

@@ -384,7 +384,8 @@ pub const IMAGE_CREATE: &[Flag] = &[
     flag("force", Switch, &[], "Replace an existing image").short('F'),
 ];
 
-const DEFINITIONS: &str = "definition files are not part of this version";
+// What only builds from definition files have.
+const DEFINITIONS: &str = "Definition files";
 
 /// Flags of `build`.
 pub const BUILD: &[Flag] = &[
@@ -393,12 +394,63 @@ pub const BUILD: &[Flag] = &[
     accepted("fix-perms", Switch, &["FIXPERMS"], "Matters for OCI sources only"),
     flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image but what is built"),
     accepted("no-cleanup", Switch, &["NO_CLEANUP"], "A failed build leaves nothing"),
-    accepted("notest", Switch, &["NOTEST"], "Only definition files have a test section").short('T'),
-    accepted("tmpdir", Text, &["TMPDIR"], "No temporary directory is needed").takes("DIR", Folders),
-    absent("update", Switch, &["UPDATE"], DEFINITIONS).short('u'),
-    absent("fakeroot", Switch, &["FAKEROOT"], DEFINITIONS).short('f'),
-    absent("section", List, &["SECTION"], DEFINITIONS),
-    absent("json", Switch, &["JSON"], DEFINITIONS),
+    flag("notest", Switch, &["NOTEST"], "Do not run the test section").under(DEFINITIONS).short('T'),
+    flag("tmpdir", Text, &["TMPDIR"], "Directory to build in [default: $TMPDIR, or /tmp]")
+        .takes("DIR", Folders)
+        .under(DEFINITIONS),
+    flag("update", Switch, &["UPDATE"], "Change an existing sandbox; the header's source is not used")
+        .under(DEFINITIONS)
+        .short('u'),
+    flag("fakeroot", Switch, &["FAKEROOT"], "Be root in a user namespace with the ids that /etc/subuid lends you, as everybody but root is anyway")
+        .under(DEFINITIONS)
+        .short('f'),
+    flag("ignore-subuid", Switch, &["IGNORE_SUBUID"], "Be root without the ids that /etc/subuid lends you").under(DEFINITIONS),
+    flag("ignore-fakeroot-command", Switch, &["IGNORE_FAKEROOT_COMMAND"], "Without these ids: do without the fakeroot command too").under(DEFINITIONS),
+    flag("no-setgroups", Switch, &["NO_SETGROUPS"], "Stay in your groups; nobody in the build can leave them").under(DEFINITIONS),
+    flag(
+        "section",
+        List,
+        &["SECTION"],
+        "Sections to carry out: all, none, setup, post, files, environment, test, labels",
+    )
+    .takes("NAME", Words(&["all", "none", "setup", "post", "files", "environment", "test", "labels"]))
+    .under(DEFINITIONS),
+    flag("build-arg", List, &[], "Value of a build argument: what {{ NAME }} stands for")
+        .takes("NAME=VALUE", Nothing)
+        .under(DEFINITIONS),
+    flag("build-arg-file", Text, &[], "File with such lines").takes("FILE", Paths).under(DEFINITIONS),
+    flag(
+        "warn-unused-build-args",
+        Switch,
+        &["WARN_UNUSED_BUILD_ARGS"],
+        "Only warn of build arguments that the definition does not have",
+    )
+    .under(DEFINITIONS),
+    flag(
+        "bind",
+        List,
+        &["BIND", "BINDPATH"],
+        "Show a file or directory of the host to the post and test sections",
+    )
+    .takes("SRC[:DEST[:ro]]", Paths)
+    .under(DEFINITIONS)
+    .short('B')
+    .adding(),
+    flag("mount", Each, &["MOUNT"], "The same as type=bind,source=/src,destination=/dst[,ro]")
+        .takes("SPEC", Nothing)
+        .under(DEFINITIONS)
+        .adding(),
+    flag("writable-tmpfs", Switch, &["WRITABLE_TMPFS"], "Let the test section write into memory")
+        .under(DEFINITIONS),
+    flag(
+        "nv",
+        Switch,
+        &["NV"],
+        "Show the NVIDIA driver's programs and libraries to the post and test sections",
+    )
+    .under(DEFINITIONS),
+    flag("rocm", Switch, &["ROCM"], "The same for AMD's").under(DEFINITIONS),
+    absent("json", Switch, &["JSON"], "definitions are text; write one as 'Bootstrap: …' and sections"),
     absent("remote", Switch, &["REMOTE"], "build on this machine").short('r'),
     absent("detached", Switch, &["DETACHED"], "build on this machine").short('d'),
     absent("builder", Text, &["BUILDER"], "build on this machine"),
@@ -407,14 +459,7 @@ pub const BUILD: &[Flag] = &[
     absent("encrypt", Switch, &[], ENCRYPTION).short('e'),
     absent("passphrase", Switch, &[], ENCRYPTION),
     absent("pem-path", Text, &[], ENCRYPTION),
-    absent("nv", Switch, &["NV"], DEFINITIONS),
-    absent("nvccli", Switch, &["NVCCLI"], DEFINITIONS),
-    absent("rocm", Switch, &["ROCM"], DEFINITIONS),
-    absent("bind", List, &[], DEFINITIONS).short('B'),
-    absent("mount", Each, &[], DEFINITIONS),
-    absent("writable-tmpfs", Switch, &[], DEFINITIONS),
-    absent("build-arg", List, &[], DEFINITIONS),
-    absent("build-arg-file", Text, &[], DEFINITIONS),
+    absent("nvccli", Switch, &["NVCCLI"], "--nv takes the driver's files by the site's nvliblist.conf"),
     absent("mksquashfs-args", Text, &[], "set 'mksquashfs procs' and 'mksquashfs mem' in singularity.conf"),
     absent("oci", Switch, &["OCI"], OCI),
     accepted("no-oci", Switch, &["NO_OCI"], "Images are never built in OCI mode"),

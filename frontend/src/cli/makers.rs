@@ -1,7 +1,7 @@
 //! `overlay create` and `seal`, `image.create` and `build`: options in, one call out.
 
 use super::given::Given;
-use super::{Invocation, Stop, reference, remote};
+use super::{Invocation, Stop, recipe, reference, remote};
 use crate::build::Origin;
 use crate::error::{Failure, Outcome};
 use crate::message::{self, Level};
@@ -64,17 +64,25 @@ pub(super) fn build(
     source: OsString,
 ) -> Result<(), Stop> {
     let origin = reference::split(&source)?.map(|(scheme, rest)| Origin::new(scheme, rest));
-    let fetched = if origin.is_some() { Some(remote::fetch(invocation, given)?) } else { None };
-    let source = fetched.as_ref().map_or_else(|| source.into(), |fetched| fetched.path.clone());
     let options = build::Options {
         program: invocation.program.clone(),
         target: PathBuf::from(target),
-        source,
+        source: source.into(),
         origin,
-        sandbox: given.is_on("sandbox"),
+        sandbox: given.is_on("sandbox") || given.is_on("update"),
         force: given.is_on("force"),
         programs: site::programs(&site::load()?),
     };
+    if options.origin.is_some() {
+        let fetched = remote::fetch(invocation, given)?;
+        return Ok(build::build(&build::Options { source: fetched.path.clone(), ..options })?);
+    }
+    if build::is_definition(&options.source) {
+        return recipe::build(invocation, given, &options);
+    }
+    if given.is_on("update") {
+        return Err(Failure::new("--update takes a definition file").into());
+    }
     Ok(build::build(&options)?)
 }
 

@@ -15,6 +15,7 @@ mod inspect;
 mod instance;
 mod makers;
 mod privileges;
+mod recipe;
 pub mod reference;
 mod remote;
 mod sif;

@@ -1,8 +1,10 @@
 //! Images and commands that need the network: the program for that reads the same words and sees to them.
 
 use super::delegate;
+use super::flags;
 use super::given::Given;
 use super::{Invocation, Stop};
+use crate::message;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -34,9 +36,31 @@ impl Drop for Fetched {
 
 /// Has the image that the words name fetched.
 pub(super) fn fetch(invocation: &Invocation, given: &Given) -> Result<Fetched, Stop> {
-    let mut path = delegate::ask_program(PROGRAM, invocation)?;
+    Ok(fetched(delegate::ask_program(PROGRAM, invocation)?, given))
+}
+
+/// Has an image fetched that a file names by a reference, with what was given for `build`.
+pub(super) fn fetch_named(invocation: &Invocation, given: &Given, reference: &str) -> Result<Fetched, Stop> {
+    let level = message::threshold();
+    let global = [(-3, "--silent"), (-1, "--quiet"), (4, "--verbose"), (5, "--debug")];
+    let mut words: Vec<OsString> =
+        global.iter().filter(|(said, _)| *said == level).map(|(_, flag)| flag.into()).collect();
+    words.push("build".into());
+    words.extend(given.is_on("disable-cache").then(|| "--disable-cache".into()));
+    words.extend(["--".into(), "target".into(), reference.into()]);
+    // Other people can see arguments, and one of these is a password.
+    let [prefix, _] = invocation.host.prefixes();
+    let variables = flags::REGISTRY_ACCESS.iter().filter_map(|flag| {
+        let variable = flag.variables.first()?;
+        Some((format!("{prefix}_{variable}"), given.last(flag.name)?.to_owned()))
+    });
+    let answer = delegate::ask_program_for(PROGRAM, invocation, &words, variables.collect())?;
+    Ok(fetched(answer, given))
+}
+
+fn fetched(mut path: Vec<u8>, given: &Given) -> Fetched {
     if path.last() == Some(&b'\n') {
         path.pop();
     }
-    Ok(Fetched { path: PathBuf::from(OsString::from_vec(path)), cached: !given.is_on("disable-cache") })
+    Fetched { path: PathBuf::from(OsString::from_vec(path)), cached: !given.is_on("disable-cache") }
 }

@@ -97,6 +97,9 @@ pub const FAKEROOT: Program = Program::of("fakeroot", "fakeroot");
 /// Copies directories.
 pub const CP: Program = Program::of("cp", "coreutils");
 
+/// Makes the smallest system of a Debian release.
+pub const DEBOOTSTRAP: Program = Program::of("debootstrap", "debootstrap");
+
 pub(crate) const STANDARD_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Programs {

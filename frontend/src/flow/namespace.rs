@@ -23,6 +23,8 @@ pub struct Mapping {
     user: Entry,
     group: Entry,
     lent: Option<Lent>,
+    /// The namespace that this process is in, and no new one.
+    present: bool,
 }
 
 /// One id of the host, and what it is in the namespace.
@@ -37,14 +39,25 @@ impl Mapping {
     #[must_use]
     pub fn own() -> Self {
         let itself = |id| Entry { inside: id, outside: id };
-        Self { user: itself(geteuid().as_raw()), group: itself(getegid().as_raw()), lent: None }
+        Self {
+            user: itself(geteuid().as_raw()),
+            group: itself(getegid().as_raw()),
+            lent: None,
+            present: false,
+        }
     }
 
     /// The caller as root, and nobody else.
     #[must_use]
     pub fn root() -> Self {
         let root = |id| Entry { inside: 0, outside: id };
-        Self { user: root(geteuid().as_raw()), group: root(getegid().as_raw()), lent: None }
+        Self { user: root(geteuid().as_raw()), group: root(getegid().as_raw()), lent: None, present: false }
+    }
+
+    /// Everybody who exists already, for root of a user namespace: in a new one only he would.
+    #[must_use]
+    pub fn present() -> Self {
+        Self { present: true, ..Self::own() }
     }
 
     /// The caller as root, and as everybody from 1 on the ids that the host lends him.
@@ -56,7 +69,7 @@ impl Mapping {
     /// Whether more than one id exists there.
     #[must_use]
     pub fn has_everybody(&self) -> bool {
-        self.lent.is_some()
+        self.lent.is_some() || self.present
     }
 
     /// Of a single id, which takes nobody's help.
@@ -77,9 +90,11 @@ impl Mapping {
 /// The host forbids it or lends no ids, or the kernel cannot.
 pub fn enter(mapping: &Mapping, why: &super::Reason) -> Outcome<()> {
     let assistant = mapping.lent.as_ref().map(Assistant::start).transpose()?;
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|error| refused(why, error))?;
+    let user = if mapping.present { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
+    unshare(user | CloneFlags::CLONE_NEWNS).map_err(|error| refused(why, error))?;
     match assistant {
         Some(assistant) => assistant.map()?,
+        None if mapping.present => {}
         None => mapping.write().doing(|| "mapping your ids into the user namespace".into())?,
     }
     // Where a security module takes the namespace's capabilities away, this is the first call that fails.

@@ -42,6 +42,12 @@ impl Interrupts {
         Ok(Self { held, arrivals })
     }
 
+    /// For a child of this process: holds nothing back any more, so that what it becomes is as the caller wanted it.
+    pub fn let_go(&self) {
+        let _ = self.held.thread_unblock();
+        let _ = set_disposition(Signal::SIGXFSZ as i32, Disposition::Default);
+    }
+
     /// Whether the command was asked to end. The signal stays pending.
     #[must_use]
     pub fn pending(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::message;
 use crate::oci_mode::ImageConfig;
 use crate::payload::Restrictions;
 use crate::site;
-use crate::user::Caller;
+use crate::user::{self, Caller};
 use config::Settings;
 use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError, Writable};
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,7 +63,11 @@ impl Planned {
     /// The ids of its user namespace, if it has one.
     #[must_use]
     pub fn mapping(&self) -> Mapping {
-        self.fakeroot.as_ref().map_or_else(Mapping::own, |fakeroot| fakeroot.mapping.clone())
+        match &self.fakeroot {
+            Some(fakeroot) => fakeroot.mapping.clone(),
+            None if self.reason == Reason::Inside && user::may_give_files_away() => Mapping::present(),
+            None => Mapping::own(),
+        }
     }
 }
 

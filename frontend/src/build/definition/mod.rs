@@ -12,6 +12,7 @@ mod stage;
 pub use arguments::{Arguments, parse_file as parse_argument_file, parse_one as parse_argument};
 pub use files::{FileSet, Transfer};
 pub use header::{Bootstrap, Header};
+pub(super) use stage::label;
 pub use stage::{App, Script, Stage};
 
 use crate::error::Failure;
@@ -30,6 +31,8 @@ const STAGES_MAX: usize = 64;
 pub struct Definition {
     /// In the order in which they are built.
     pub stages: Vec<Stage>,
+    /// Build arguments that were given and are in no stage.
+    pub unused: Vec<String>,
 }
 
 /// Why a text is no definition file.
@@ -46,15 +49,10 @@ impl Fault {
         Self { line, what: what.into() }
     }
 
-    /// The same for somebody who knows the file by this path.
+    /// The same for somebody who knows the file by this path, as something of this kind.
     #[must_use]
-    pub fn in_file(&self, path: &Path) -> Failure {
-        Failure::new(format!(
-            "while parsing definition: {}:{}: {}",
-            shown(path),
-            self.line,
-            shown(&self.what)
-        ))
+    pub fn in_file(&self, path: &Path, kind: &str) -> Failure {
+        Failure::new(format!("while parsing {kind}: {}:{}: {}", shown(path), self.line, shown(&self.what)))
     }
 }
 
@@ -65,6 +63,12 @@ impl fmt::Display for Fault {
 }
 
 impl Definition {
+    /// All of it, with build arguments put in.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.stages.iter().map(|stage| stage.text.as_str()).collect()
+    }
+
     /// Reads a definition, with values for its build arguments.
     ///
     /// # Errors
@@ -84,12 +88,8 @@ impl Definition {
             check_stage(&stage, &stages)?;
             stages.push(stage);
         }
-        let unused: Vec<&str> =
-            given.keys().filter(|name| !used.contains(*name)).map(String::as_str).collect();
-        if !unused.is_empty() {
-            return Err(Fault::new(1, format!("unused build args: {}", unused.join(", "))));
-        }
-        Ok(Self { stages })
+        let unused = given.keys().filter(|name| !used.contains(*name)).cloned().collect();
+        Ok(Self { stages, unused })
     }
 }
 
