@@ -144,7 +144,6 @@ fn however_much_is_given_to_the_starter_it_does_the_same() {
     }
 }
 
-/// A copy of the installed starter with this mode, where everybody can start it.
 #[test]
 fn as_many_groups_as_the_kernel_takes_are_kept() {
     /// `NGROUPS_MAX` of `linux/limits.h`.
@@ -156,6 +155,7 @@ fn as_many_groups_as_the_kernel_takes_are_kept() {
     output.assert_stdout(&format!("{}\n100000", MOST + 1));
 }
 
+/// A copy of the installed starter with this mode, where everybody can start it.
 fn copy_of_the_starter(world: &World, name: &str, mode: u32) -> PathBuf {
     let copy = world.folder().join(name);
     let from = world.installed().starter_suid();
