@@ -202,6 +202,26 @@ fn a_stop_returns_when_the_images_are_written() {
 }
 
 #[test]
+fn whoever_joins_hears_what_was_settled_before() {
+    let world = World::new();
+    let instance = Instance::start(&world, &[], &world.busybox_sif(), "settled");
+    let exec = |options: &[&str]| {
+        world
+            .lamina(["exec"])
+            .args(options)
+            .arg(instance.reference())
+            .args(["sh", "-c", "echo $A; pwd"])
+            .run()
+    };
+    let joined = exec(&["--contain", "--memory", "1g", "--env", "A=b", "--cwd", "/etc"]);
+    let ignored =
+        |flag: &str| format!("WARNING: Ignoring {flag}: the instance has what it was started with\n");
+    assert_eq!(joined.stderr, ignored("--contain") + &ignored("--memory"));
+    joined.assert_ok().assert_stdout("b\n/etc");
+    exec(&["--dry-run"]).assert_fatal("this instance's mounts are made");
+}
+
+#[test]
 fn nobody_sees_or_stops_another_users_instances_but_root() {
     let world = World::new();
     let instance = Instance::start(&world, &[], &world.busybox_sif(), "owned");

@@ -19,7 +19,7 @@ use crate::error::{Doing, Failure, Outcome};
 use crate::message::shown;
 use crate::user::Caller;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -53,6 +53,17 @@ pub fn enter_and_count(limits: &Limits, caller: &Caller) -> Outcome<()> {
         let _ = hand_down(&parent, controller);
     }
     Ok(())
+}
+
+/// Why a container of this caller's can have no group of its own.
+#[must_use]
+pub fn obstacle(caller: &Caller) -> Option<Failure> {
+    match place(caller) {
+        Ok(parent) => access(&parent, AccessFlags::W_OK)
+            .err()
+            .map(|errno| not_delegated(&parent, &errno.into(), caller)),
+        Err(failure) => Some(failure),
+    }
 }
 
 /// The group of a container that this process is in, if it was started in one of its own.
@@ -91,20 +102,28 @@ fn furnish(parent: &Path, group: &Path, limits: &Limits, caller: &Caller) -> Out
     Ok(())
 }
 
-/// The group in which the new one is made.
+/// The group in which the new one is made. Root's is made where it is missing.
 fn parent(caller: &Caller) -> Outcome<PathBuf> {
+    let place = place(caller)?;
+    if !caller.is_root() {
+        return Ok(place);
+    }
+    let parent = place.join(OF_ROOT);
+    match fs::create_dir(&parent) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(parent.clone()),
+    }
+    .doing(|| format!("making the control group {}", shown(&parent)))
+}
+
+/// The group that the caller can make groups in: the top for root, else his own.
+fn place(caller: &Caller) -> Outcome<PathBuf> {
     if !statfs(TOP).is_ok_and(|data| data.filesystem_type() == CGROUP2_SUPER_MAGIC) {
         return Err(Failure::new(format!("limits need control groups of version 2, and {TOP} has none"))
             .hint("start the kernel with systemd.unified_cgroup_hierarchy=1"));
     }
     if caller.is_root() {
-        let parent = Path::new(TOP).join(OF_ROOT);
-        match fs::create_dir(&parent) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
-        .doing(|| format!("making the control group {}", shown(&parent)))?;
-        return Ok(parent);
+        return Ok(PathBuf::from(TOP));
     }
     own_group("self")?.ok_or_else(|| Failure::new("this process is in no control group of version 2"))
 }

@@ -212,7 +212,7 @@ pub const ACTION: &[Flag] = &[
     absent("fusemount", List, &["FUSESPEC"], "mount the file system on the host and show it with --bind"),
     absent("network-args", List, &["NETWORK_ARGS"], "they are for CNI plugins, and no network is set up by these"),
     absent("netns-path", Text, &["NETNS_PATH"], "start the whole command in the namespace: 'nsenter --net=PATH' or 'ip netns exec NAME' does that"),
-    absent("allow-setuid", Switch, &["ALLOW_SETUID"], "every mount of a container is nosuid"),
+    absent("allow-setuid", Switch, &["ALLOW_SETUID"], "every mount of a container is nosuid: start as root what would become root, or use --fakeroot"),
     absent("nvccli", Switch, &["NVCCLI"], "--nv takes the driver's files by the site's nvliblist.conf"),
     absent("compat32", Switch, &["COMPAT32"], DEVICES),
     absent("intel-hpu", Switch, &["INTEL_HPU"], DEVICES),

@@ -4,6 +4,7 @@ mod stats;
 
 pub(super) use stats::{NOTES as STATS_NOTES, stats};
 
+use super::flags::{self, Flag, Kind};
 use super::given::Given;
 use super::{Invocation, Stop, actions, answer, dry_run};
 use crate::cgroup::Limits;
@@ -12,7 +13,7 @@ use crate::file::{Existing, NewFile};
 use crate::flow::Flow;
 use crate::init::matches_pattern;
 use crate::instance::{self, Folder, Logs, Processes, Record, Stopping};
-use crate::intent::{Extraction, Intent};
+use crate::intent::Extraction;
 use crate::message::{self, shown};
 use crate::payload::{Action, Dialect};
 use crate::planning::{self, Container};
@@ -33,6 +34,9 @@ use std::time::Duration;
 const SCHEME: &str = "instance://";
 /// How long an instance may take to end, in seconds.
 const PATIENCE_SECONDS: u64 = 10;
+/// The flags that say something to whoever joins an instance, or nothing anywhere else.
+const WHEN_JOINING: [&str; 9] =
+    ["app", "cleanenv", "cwd", "disable-cache", "env", "env-file", "no-env", "no-eval", "no-umask"];
 
 /// The name in a reference to an instance; `None` for any other reference.
 pub(super) fn name_in(reference: &OsStr) -> Option<&str> {
@@ -161,8 +165,15 @@ pub(super) fn join(
     let (record, process) = folder
         .find(name)
         .ok_or_else(|| Failure::new(format!("no instance found with name {}", shown(name))))?;
+    if given.is_on("dry-run") {
+        return Err(Failure::new(
+            "--dry-run shows what would be mounted, and this instance's mounts are made",
+        )
+        .hint("'instance list' shows what runs; give --dry-run to 'instance start'")
+        .into());
+    }
+    warn_of_what_is_settled(&given);
     let intent = actions::settle(invocation, action, PathBuf::from(&record.image), given)?;
-    warn_of_what_is_settled(&intent);
     let container = Container {
         image: Path::new(&record.image),
         home: record.home.as_bytes(),
@@ -177,16 +188,18 @@ pub(super) fn join(
 }
 
 /// What an instance is made of was settled when it was started.
-fn warn_of_what_is_settled(intent: &Intent) {
-    let settled = [
-        (!intent.overlays.is_empty(), "--overlay"),
-        (!intent.binds.is_empty(), "--bind"),
-        (intent.writable, "--writable"),
-        (intent.writable_tmpfs, "--writable-tmpfs"),
-        (!intent.scratch.is_empty(), "--scratch"),
-    ];
-    for (_, flag) in settled.into_iter().filter(|(given, _)| *given) {
-        message::warning(format!("Ignoring {flag}: the instance has what it was started with"));
+fn warn_of_what_is_settled(given: &Given) {
+    let settled = flags::ACTION.iter().filter(|flag| !WHEN_JOINING.contains(&flag.name));
+    let without_effect = |flag: &&Flag| flag.topic != flags::ACCEPTED && is_given(given, flag);
+    for flag in settled.filter(without_effect) {
+        message::warning(format!("Ignoring --{}: the instance has what it was started with", flag.name));
+    }
+}
+
+fn is_given(given: &Given, flag: &Flag) -> bool {
+    match flag.kind {
+        Kind::Switch => given.is_on(flag.name),
+        Kind::Text | Kind::List | Kind::Each => !given.all(flag.name).is_empty(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The ids that the caller may use beside his own.
 
 use super::Check;
+use crate::cgroup;
 use crate::message::shown;
 use crate::user::Caller;
 
-/// Whether the caller has an account, and subordinate ids.
+/// Whether the caller has an account, subordinate ids, and a control group to start containers in.
 pub(super) fn checks() -> Vec<Check> {
     let caller = match Caller::look_up() {
         Ok(caller) => caller,
@@ -19,7 +20,19 @@ pub(super) fn checks() -> Vec<Check> {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         subordinate_ids(file, &text, &[&caller.name, &uid])
     };
-    vec![account, subordinate("/etc/subuid"), subordinate("/etc/subgid")]
+    vec![account, subordinate("/etc/subuid"), subordinate("/etc/subgid"), control_groups(&caller)]
+}
+
+fn control_groups(caller: &Caller) -> Check {
+    let subject = "control groups";
+    match cgroup::obstacle(caller) {
+        None => Check::ok(subject, "containers can have limits, and instances are counted"),
+        Some(failure) => {
+            let remedy = failure.next_step().map(str::to_owned);
+            let check = Check::limited(subject, format!("{failure}: no limits, no 'instance stats'"));
+            Check { remedy, ..check }
+        }
+    }
 }
 
 fn subordinate_ids(file: &str, text: &str, names: &[&str]) -> Check {
@@ -34,9 +47,10 @@ fn subordinate_ids(file: &str, text: &str, names: &[&str]) -> Check {
         })
         .collect();
     if ranges.is_empty() {
-        Check::ok(file, "the caller has no ids of his own there; this version does not need any")
+        let loss = "the caller has no ids of his own there: with --fakeroot there is root alone";
+        Check::limited(file, loss).remedy("'config fakeroot --add USER', as root")
     } else {
-        Check::ok(file, format!("{}; this version does not need them", ranges.join(", ")))
+        Check::ok(file, ranges.join(", "))
     }
 }
 
@@ -48,7 +62,7 @@ mod tests {
     fn subordinate_ids_are_found_by_name_and_by_number() {
         let text = "anna:100000:65536\n!ben:1:2\n1000:300000:10\nanna:x:1\n# anna:1:1\n";
         let found = |names: &[&str]| subordinate_ids("/etc/subuid", text, names).found;
-        assert!(found(&["anna", "1000"]).starts_with("65536 from 100000, 10 from 300000"));
+        assert_eq!(found(&["anna", "1000"]), "65536 from 100000, 10 from 300000");
         assert!(found(&["ben", "1001"]).starts_with("the caller has no ids"));
     }
 }

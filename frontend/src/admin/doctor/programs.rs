@@ -2,31 +2,65 @@
 
 use super::Check;
 use crate::confined::helper::{
-    DEBUGFS, FUSE_OVERLAYFS, FUSE2FS, Helper, MKFS_EXT3, MKSQUASHFS, Program, Programs, SQUASHFUSE,
-    UNSQUASHFS,
+    DEBUGFS, FAKEROOT, FUSE_OVERLAYFS, FUSE2FS, Helper, MKFS_EXT3, MKSQUASHFS, NEWGIDMAP, NEWUIDMAP, Program,
+    Programs, SQUASHFUSE, UNSQUASHFS,
 };
 use crate::error::Outcome;
 use crate::making::Interrupts;
 use crate::message::shown;
 
-/// A program, how it is asked for its version, the exit status it may have then, and what is done with it.
+/// A program, how it is asked for its version, the exit status it may have then, and what there is not without it.
 struct Asked {
     program: Program,
     argument: &'static str,
     status: i32,
-    needed: Option<&'static str>,
+    without: Loss,
+}
+
+/// What there is not without a program.
+#[derive(Clone, Copy)]
+enum Loss {
+    /// A command.
+    Command(&'static str),
+    /// A way to run containers, of several.
+    Way(&'static str),
 }
 
 const PROGRAMS: [Asked; 7] = [
-    Asked { program: MKFS_EXT3, argument: "-V", status: 0, needed: Some("overlay create") },
-    Asked { program: DEBUGFS, argument: "-V", status: 0, needed: Some("overlay create") },
-    Asked { program: MKSQUASHFS, argument: "-version", status: 0, needed: Some("build") },
+    Asked { program: MKFS_EXT3, argument: "-V", status: 0, without: Loss::Command("overlay create") },
+    Asked { program: DEBUGFS, argument: "-V", status: 0, without: Loss::Command("overlay create") },
+    Asked { program: MKSQUASHFS, argument: "-version", status: 0, without: Loss::Command("build") },
     // Older ones call asking for the version a failure.
-    Asked { program: UNSQUASHFS, argument: "-version", status: 1, needed: Some("build") },
-    Asked { program: SQUASHFUSE, argument: "--help", status: 254, needed: None },
-    Asked { program: FUSE2FS, argument: "-V", status: 0, needed: None },
-    Asked { program: FUSE_OVERLAYFS, argument: "--version", status: 0, needed: None },
+    Asked { program: UNSQUASHFS, argument: "-version", status: 1, without: Loss::Command("build") },
+    Asked {
+        program: SQUASHFUSE,
+        argument: "--help",
+        status: 254,
+        without: Loss::Way("images are extracted in user namespaces"),
+    },
+    Asked {
+        program: FUSE2FS,
+        argument: "-V",
+        status: 0,
+        without: Loss::Way("user namespaces have no ext3 images"),
+    },
+    Asked {
+        program: FUSE_OVERLAYFS,
+        argument: "--version",
+        status: 0,
+        without: Loss::Way("user namespaces write to no overlay image"),
+    },
 ];
+
+/// Programs that need not be asked for their version, and what there is not without them.
+const MORE: [(Program, &str); 3] = [
+    (NEWUIDMAP, "with --fakeroot there is root alone, and no other user"),
+    (NEWGIDMAP, "with --fakeroot there is root alone, and no other group"),
+    (FAKEROOT, "with --fakeroot and without subordinate ids, programs cannot change owners"),
+];
+
+/// The programs that run containers of `--oci`, of which one is enough.
+const RUNTIMES: [&str; 2] = ["crun", "runc"];
 
 /// Longest version that is shown, in characters.
 const VERSION_MAX: usize = 60;
@@ -34,30 +68,50 @@ const VERSION_MAX: usize = 60;
 /// Each program: where it is and what it says of its version.
 pub(super) fn checks(programs: &Programs) -> Outcome<Vec<Check>> {
     let interrupts = Interrupts::hold()?;
-    Ok(PROGRAMS.iter().map(|asked| check(asked, programs, &interrupts)).collect())
+    let mut checks: Vec<Check> = PROGRAMS.iter().map(|asked| check(asked, programs, &interrupts)).collect();
+    checks.extend(MORE.map(|(program, loss)| match programs.find(program) {
+        Ok(path) => Check::ok(program.name, shown(path)),
+        Err(_) => absent(program, Loss::Way(loss)),
+    }));
+    checks.push(runtime(programs));
+    Ok(checks)
+}
+
+fn runtime(programs: &Programs) -> Check {
+    match RUNTIMES.iter().find_map(|name| programs.locate(name)) {
+        Some(path) => Check::ok("OCI runtime", shown(path)),
+        None => Check::limited("OCI runtime", "neither crun nor runc is installed, and --oci needs one")
+            .remedy("install package crun or runc"),
+    }
+}
+
+fn absent(program: Program, loss: Loss) -> Check {
+    let remedy = format!("install package {} (Debian) or {} (RHEL)", program.debian, program.rhel);
+    let check = match loss {
+        Loss::Command(command) => {
+            Check::missing(program.name, format!("is not installed; '{command}' needs it"))
+        }
+        Loss::Way(loss) => Check::limited(program.name, format!("is not installed: {loss}")),
+    };
+    check.remedy(remedy)
 }
 
 fn check(asked: &Asked, programs: &Programs, interrupts: &Interrupts) -> Check {
     let name = asked.program.name;
-    let path = match (programs.find(asked.program), asked.needed) {
-        (Ok(path), _) => path,
-        (Err(failure), Some(command)) => {
-            let remedy = failure.next_step().unwrap_or("install it").to_owned();
-            return Check::missing(name, format!("{failure}; '{command}' needs it")).remedy(remedy);
-        }
-        (Err(_), None) => return Check::ok(name, "is not installed; this version does not use it"),
+    let path = match programs.find(asked.program) {
+        Ok(path) => path,
+        Err(_) => return absent(asked.program, asked.without),
     };
     let said = Helper::new(programs, asked.program)
         .and_then(|helper| helper.args([asked.argument]).tolerating(asked.status).run(interrupts, || {}));
-    let unused = if asked.needed.is_none() { "; this version does not use it" } else { "" };
-    match (said, asked.needed) {
+    match (said, asked.without) {
         (Ok(ended), _) => {
             let version = version(name, &[ended.output, ended.errors].concat());
-            Check::ok(name, format!("{}: {version}{unused}", shown(&path)))
+            Check::ok(name, format!("{}: {version}", shown(&path)))
         }
-        (Err(failure), Some(_)) => Check::missing(name, format!("{}: {failure}", shown(&path)))
+        (Err(failure), Loss::Command(_)) => Check::missing(name, format!("{}: {failure}", shown(&path)))
             .remedy(format!("install package {} anew", asked.program.debian)),
-        (Err(_), None) => Check::ok(name, format!("{}, version unknown{unused}", shown(&path))),
+        (Err(_), Loss::Way(_)) => Check::ok(name, format!("{}, version unknown", shown(&path))),
     }
 }
 
@@ -101,6 +155,7 @@ mod tests {
         let nowhere = Programs { search_path: Some("/no/such/folder".into()), ..Programs::default() };
         let checks = checks(&nowhere).unwrap();
         assert_eq!(checks.iter().filter(|check| check.state == State::Missing).count(), 4);
+        assert!(checks[4..].iter().all(|check| check.state == State::Limited && check.remedy.is_some()));
         assert!(checks[0].remedy.as_deref().is_some_and(|remedy| remedy.contains("e2fsprogs")));
     }
 }
