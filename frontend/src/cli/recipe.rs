@@ -161,6 +161,6 @@ fn start(invocation: &Invocation, container: Container) -> Option<Failure> {
         Err(Stop::Failed(failure)) => Some(failure),
         Err(Stop::Usage(text)) => Some(Failure::new(text.trim())),
         Err(Stop::Said(_)) => None,
-        Ok(()) | Err(Stop::Answered) => Some(Failure::new(format!("{command} did not start a container"))),
+        Ok(()) => Some(Failure::new(format!("{command} did not start a container"))),
     }
 }
