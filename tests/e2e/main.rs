@@ -5,6 +5,7 @@ mod installation;
 mod run;
 mod logins;
 mod oci_images;
+mod oci_mode;
 mod overlay;
 mod local_oci;
 mod locks;

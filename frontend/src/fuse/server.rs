@@ -6,6 +6,7 @@ use super::stand_in::{self, StandIn};
 use crate::confined::domain::Domain;
 use crate::confined::helper::{Program, Programs, STANDARD_PATH, said};
 use crate::error::{Doing, Failure, Outcome};
+use crate::flow::host::in_user_namespace;
 use crate::image::{self, Access, Ext3};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
@@ -229,6 +230,9 @@ fn before_serving(
     keeps_capabilities: bool,
 ) {
     let parent = Pid::this();
+    // A server opens its image once more. Root's may be of an image that is closed to root without this.
+    let is_hosts_root = nix::unistd::geteuid().is_root() && !in_user_namespace();
+    let kept = if is_hosts_root { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() };
     child::before_exec(command, move || {
         // Ctrl-C is for the container; what it wrote is still to be written back.
         setsid()?;
@@ -241,8 +245,8 @@ fn before_serving(
         prctl::set_no_new_privs()?;
         let _ = domain.take().map(RulesetCreated::restrict_self);
         if !keeps_capabilities {
-            let none = CapabilitySet::empty();
-            set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+            let inheritable = CapabilitySet::empty();
+            set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?;
         }
         // A change of credentials would clear it. At this signal a server writes back and ends.
         prctl::set_pdeathsig(Signal::SIGTERM)?;
