@@ -100,3 +100,33 @@ fn prove(caller: &Caller) -> Result<Unprivileged, Refusal> {
     }
     Ok(Unprivileged(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::caller;
+
+    #[test]
+    fn every_capability_has_its_turn() {
+        let all = every_capability().fold(CapabilitySet::empty(), |all, one| {
+            assert_eq!((one.bits().count_ones(), all & one), (1, CapabilitySet::empty()));
+            all | one
+        });
+        assert_eq!(all.bits(), u64::MAX);
+    }
+
+    #[test]
+    fn only_what_the_kernel_refuses_for_good_is_refused() {
+        assert!(is_refused(Err(Errno::EPERM)) && is_refused(Err(Errno::EINVAL)));
+        assert!(!is_refused(Ok(())) && !is_refused(Err(Errno::EAGAIN)));
+    }
+
+    #[test]
+    fn root_is_not_taken_for_somebody_without_privilege() {
+        assert!(give_up(&caller(0)).is_ok(), "root gives up nothing");
+        assert!(Uid::effective().is_root(), "and is root still");
+        assert!(prove(&caller(1000)).is_err() && prove(&caller(0)).is_err());
+        assert!(!holds_nothing(&caller(0)) && !holds_nothing(&caller(1000)));
+        assert!(has_no_capability().is_ok_and(|none| !none));
+    }
+}

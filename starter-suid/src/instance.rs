@@ -38,7 +38,7 @@ const NAMESPACES: [(&str, CloneFlags); 5] = [
 ];
 
 /// What an instance is known by.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
     user: u64,
     root_mount: u64,
@@ -93,7 +93,8 @@ impl Instance {
     pub fn claimed(caller: &Caller, author: Uid) -> Result<Self, Refusal> {
         sys::close_range(SOURCE_FD_FIRST + 1, false)?;
         let process = sys::adopt(SOURCE_FD_FIRST)?;
-        let identity = read_record(&process, author).ok_or_else(no_instance)?;
+        let record = rustix::process::pidfd_getfd(&process, INSTANCE_FD, PidfdGetfdFlags::empty()).ok();
+        let identity = record.and_then(|file| read_record(&file, author)).ok_or_else(no_instance)?;
         if identity.user != u64::from(caller.uid.as_raw()) {
             return Err(no_instance());
         }
@@ -121,15 +122,14 @@ fn no_instance() -> Refusal {
     Refusal::new("this is no running instance of yours").hint("'instance list' shows those that are")
 }
 
-fn read_record(process: &OwnedFd, author: Uid) -> Option<Identity> {
-    let file = rustix::process::pidfd_getfd(process, INSTANCE_FD, PidfdGetfdFlags::empty()).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    if stat.st_uid != author.as_raw() || rustix::fs::fcntl_get_seals(&file).ok()? != SEALS {
+fn read_record(file: &OwnedFd, author: Uid) -> Option<Identity> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    if stat.st_uid != author.as_raw() || rustix::fs::fcntl_get_seals(file).ok()? != SEALS {
         return None;
     }
     // One byte more than a record has, to see that nothing follows.
     let mut bytes = [0; RECORD_BYTES + 1];
-    if rustix::io::pread(&file, &mut bytes, 0).ok()? != RECORD_BYTES {
+    if rustix::io::pread(file, &mut bytes, 0).ok()? != RECORD_BYTES {
         return None;
     }
     let mut numbers = [0; NUMBERS];
@@ -139,3 +139,6 @@ fn read_record(process: &OwnedFd, author: Uid) -> Option<Identity> {
     let [MAGIC, user, root_mount, namespaces @ ..] = numbers else { return None };
     Some(Identity { user, root_mount, namespaces })
 }
+
+#[cfg(test)]
+mod tests;
