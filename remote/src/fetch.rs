@@ -41,31 +41,44 @@ pub(crate) struct Job<'a> {
 /// # Errors
 /// Says why there is none.
 pub(crate) fn sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
-    let given = job.access.given;
+    let (given, scheme) = (job.access.given, origin.bootstrap.as_str());
     let layers = if given.is_on("keep-layers") { Layers::Kept } else { Layers::Squashed };
+    let found = source.image(job.platform)?;
     match source {
-        Source::Registry(registry) if origin.bootstrap == "oras" => stored_sif(registry, job),
-        _ if given.is_on("oci") => oci_sif(source, layers, job),
+        Source::Registry(registry) if scheme == "oras" => stored_sif(registry, &found, "oras", job),
+        Source::Registry(registry) if scheme == "library" && is_stored(&found.manifest) => {
+            if given.is_on("oci") {
+                return Err(Failure::new("the library has a native SIF for this, not an image with layers")
+                    .hint("Fetch it without --oci"));
+            }
+            stored_sif(registry, &found, "library", job)
+        }
+        _ if given.is_on("oci") => oci_sif(source, &found, layers, job),
         _ if layers == Layers::Kept => {
             Err(Failure::new("a native SIF has one layer only, so --keep-layers says nothing")
                 .hint("Only an OCI-SIF has several: add --oci"))
         }
-        _ => native_sif(source, origin, job),
+        _ => native_sif(source, &found, origin, job),
     }
 }
 
+/// Whether a manifest is that of a SIF which a registry stores whole.
+fn is_stored(manifest: &Manifest) -> bool {
+    manifest.layers.first().is_some_and(|layer| SIF_TYPES.contains(&layer.media_type.as_str()))
+}
+
 /// Fetches a SIF that a registry stores whole.
-fn stored_sif(registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
-    let Found { digest, manifest, .. } = registry.image(job.platform)?;
-    let sif = job.cache.image("oras", &hex(digest))?;
+fn stored_sif(registry: &Registry<'_>, found: &Found, kind: &str, job: Job<'_>) -> Outcome<PathBuf> {
+    let layers = &found.manifest.layers;
+    let sif = job.cache.image(kind, &hex(found.digest))?;
     if sif.exists() {
         return Ok(sif);
     }
-    let [layer] = manifest.layers.as_slice() else {
-        return Err(Failure::new(format!("this is no SIF: it has {} parts", manifest.layers.len()))
+    let [layer] = layers.as_slice() else {
+        return Err(Failure::new(format!("this is no SIF: it has {} parts", layers.len()))
             .hint("A container image is fetched with docker://"));
     };
-    if !SIF_TYPES.contains(&layer.media_type.as_str()) {
+    if !is_stored(&found.manifest) {
         return Err(Failure::new(format!(
             "this is no SIF but something of type {}",
             shown(&layer.media_type)
@@ -80,8 +93,7 @@ fn stored_sif(registry: &Registry<'_>, job: Job<'_>) -> Outcome<PathBuf> {
 }
 
 /// Makes a native SIF of an image, in the cache.
-fn native_sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
-    let found = source.image(job.platform)?;
+fn native_sif(source: &Source<'_>, found: &Found, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
     let sif = job.cache.image("oci-tmp", &hex(found.digest))?;
     if sif.exists() {
         return Ok(sif);
@@ -92,8 +104,7 @@ fn native_sif(source: &Source<'_>, origin: &Origin, job: Job<'_>) -> Outcome<Pat
 }
 
 /// Makes an OCI-SIF of an image, in the cache.
-fn oci_sif(source: &Source<'_>, layers: Layers, job: Job<'_>) -> Outcome<PathBuf> {
-    let found = source.image(job.platform)?;
+fn oci_sif(source: &Source<'_>, found: &Found, layers: Layers, job: Job<'_>) -> Outcome<PathBuf> {
     let name = match layers {
         Layers::Squashed => hex(found.digest),
         Layers::Kept => hex(found.digest) + "-layers",
@@ -103,7 +114,7 @@ fn oci_sif(source: &Source<'_>, layers: Layers, job: Job<'_>) -> Outcome<PathBuf
         return Ok(sif);
     }
     let (config, image) = image(source, &found.manifest, job)?;
-    oci_sif::make(&found, &config, &image, layers, &sif, job.tools)?;
+    oci_sif::make(found, &config, &image, layers, &sif, job.tools)?;
     Ok(sif)
 }
 

@@ -28,10 +28,18 @@ pub(crate) fn pull(invocation: &Invocation, given: &Given, words: &[OsString]) -
         [output, source] => (Some(output), source),
         _ => return Err(Failure::new("pull takes an output file and a reference").into()),
     };
-    let Some((scheme, rest)) = reference::split(source)? else {
-        return Err(Failure::new(format!("{} is no reference to an image", shown(source)))
-            .hint("Say where it is: docker://NAME, oras://NAME, oci:FOLDER")
+    let (scheme, rest) = match (reference::split(source)?, source.to_str()) {
+        (Some(named), _) => named,
+        // As the incumbents have it.
+        (None, Some(name)) if !Path::new(name).exists() => ("library", name),
+        (None, _) => {
+            return Err(Failure::new(format!(
+                "{} is a file of this machine, and no reference to an image",
+                shown(source)
+            ))
+            .hint("Say where the image is: docker://NAME, library://NAME, oci:FOLDER")
             .into());
+        }
     };
     let interrupts = Interrupts::hold()?;
     let programs = site::programs(&site::load()?);

@@ -96,6 +96,10 @@ fn push_whole(path: &Path, registry: &Registry<'_>) -> Outcome<()> {
 
 /// Opens an OCI-SIF whose digests are all up to date, and keeps writers from it.
 fn synchronized(path: &Path, format: Option<LayerFormat>, program: &str) -> Outcome<OciSifFile> {
+    if matches!(image::open(path, Opened::ReadOnly)?.format, Format::Sif(_)) {
+        return Err(Failure::new(format!("{} is a native SIF, not an OCI-SIF", shown(path)))
+            .hint("A native SIF goes to oras://; 'pull --oci' makes OCI-SIF files"));
+    }
     let found = oci_sif::open(path, Opened::ReadOnly)?;
     if found.image.overlay().is_some() {
         if let Some(format) = format {

@@ -41,11 +41,10 @@ impl<'a> Source<'a> {
         interrupts: &'a Interrupts,
     ) -> Outcome<Self> {
         let instead = match scheme {
-            "docker" | "oras" => return Registry::of(scheme, rest, access, interrupts).map(Self::Registry),
-            "oci" | "oci-archive" | "docker-archive" => return Local::open(scheme, rest).map(Self::Local),
-            "library" => {
-                "The library speaks a protocol of its own; many of its images are in registries too: docker://NAME"
+            "docker" | "oras" | "library" => {
+                return Registry::of(scheme, rest, access, interrupts).map(Self::Registry);
             }
+            "oci" | "oci-archive" | "docker-archive" => return Local::open(scheme, rest).map(Self::Local),
             "shub" => "Singularity Hub was closed in 2021; look for the image in a registry",
             "docker-daemon" => "Save the image with 'docker save', and name the file: docker-archive:FILE",
             _ => "Fetch the image with curl or wget, and name the file",

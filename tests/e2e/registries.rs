@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
-use tests::{Layout, Registry, World};
+use tests::{Layout, Library, Registry, World};
 
 /// Runs the product on a registry without encryption, with a cache and logins of the world's own.
 pub(crate) fn over_http(world: &World, arguments: &[&str]) -> tests::Command {
@@ -189,4 +189,47 @@ fn an_oci_sif_goes_to_a_registry_with_the_digest_of_its_overlay_up_to_date() {
         let stored = registry.blob(layer["digest"].as_str().unwrap());
         assert_eq!(fs::metadata(stored).unwrap().len(), layer["size"].as_u64().unwrap());
     }
+}
+
+#[test]
+fn a_library_says_in_which_registry_an_image_is() {
+    let world = World::new();
+    let registry = Registry::start();
+    let sif = world.busybox_sif();
+    let at = |name: &str| registry.image(name).replace("docker://", "oras://");
+    over_http(&world, &["push", "busybox.sif", &at("library/default/box:v1")]).run().assert_ok();
+    let library = Library::of(registry.address(), "box", "library/default/box");
+    let address = format!("http://{}", library.address());
+    over_http(&world, &["pull", "--library", &address, "library://box:v1"]).run().assert_ok();
+    assert!(fs::read(&sif).unwrap() == fs::read(world.path("box_v1.sif")).unwrap());
+    over_http(&world, &["pull", "--library", &address, "bare.sif", "box:v1"]).run().assert_ok();
+    assert!(fs::read(&sif).unwrap() == fs::read(world.path("bare.sif")).unwrap());
+    let named = format!("library://{}/box:v1", library.address());
+    over_http(&world, &["exec", &named, "echo", "ran"]).run().assert_ok().assert_stdout("ran");
+    let unknown =
+        over_http(&world, &["pull", "--library", &address, "library://other"]).run().assert_status(255);
+    assert!(unknown.stderr.contains("it has no such image"), "{}", unknown.stderr);
+    let native = over_http(&world, &["pull", "--oci", &named]).run().assert_status(255);
+    assert!(native.stderr.contains("without --oci"), "{}", native.stderr);
+    // An image with layers is one here too.
+    registry.hold(&layered(&world), "library/default/tool:v1");
+    let library = Library::of(registry.address(), "tool", "library/default/tool");
+    over_http(&world, &["pull", "--oci", &format!("library://{}/tool:v1", library.address())])
+        .run()
+        .assert_ok();
+    assert!(world.path("tool_v1.oci.sif").exists());
+}
+
+#[test]
+fn what_cannot_be_pushed_says_where_it_can() {
+    let world = World::new();
+    world.busybox_sif();
+    let native =
+        over_http(&world, &["push", "busybox.sif", "docker://localhost:1/box:1"]).run().assert_status(255);
+    assert!(native.stderr.contains("goes to oras://"), "{}", native.stderr);
+    let library =
+        over_http(&world, &["push", "busybox.sif", "library://me/mine/box:1"]).run().assert_status(255);
+    assert!(library.stderr.contains("oras://"), "{}", library.stderr);
+    let file = over_http(&world, &["pull", "busybox.sif"]).run().assert_status(255);
+    assert!(file.stderr.contains("is a file of this machine"), "{}", file.stderr);
 }

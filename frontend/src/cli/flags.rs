@@ -122,7 +122,7 @@ impl Flag {
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
-const LIBRARY: &str = "name the library's host in the reference: library://HOST/ENTITY/COLLECTION/NAME";
+const LIBRARY: &str = "images are pushed to registries: docker:// or oras://";
 
 // What the flags of a container are about.
 const IMAGE: &str = "Image and overlays";
@@ -239,6 +239,14 @@ const AUTHFILE: Flag = flag(
 const NO_HTTPS: Flag =
     flag("no-https", Switch, &["NOHTTPS", "NO_HTTPS"], "Speak plain HTTP with the registry").under(REGISTRY);
 
+const LIBRARY_ADDRESS: Flag = flag(
+    "library",
+    Text,
+    &["LIBRARY"],
+    "Address of the library that library:// without a host means [default: https://library.sylabs.io, as apptainer none]",
+)
+.takes("URL", Nothing);
+
 /// Flags of every command that may fetch an image or send one.
 pub const REGISTRY_ACCESS: &[Flag] = &[
     AUTHFILE,
@@ -348,7 +356,7 @@ pub const PULL: &[Flag] = &[
         "With --oci: every layer stays one; otherwise they become one",
     ),
     absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
-    absent("library", Text, &["LIBRARY"], LIBRARY),
+    LIBRARY_ADDRESS,
 ];
 
 /// The flags that `instance start` and `instance run` have beside [`ACTION`].
@@ -455,7 +463,7 @@ pub const BUILD: &[Flag] = &[
     absent("detached", Switch, &["DETACHED"], "build on this machine").short('d'),
     absent("builder", Text, &["BUILDER"], "build on this machine"),
     absent("arch", Text, &["BUILD_ARCH"], "the image gets the architecture of this machine or of its source"),
-    absent("library", Text, &["LIBRARY"], LIBRARY),
+    LIBRARY_ADDRESS,
     absent("encrypt", Switch, &[], ENCRYPTION).short('e'),
     absent("passphrase", Switch, &[], ENCRYPTION),
     absent("pem-path", Text, &[], ENCRYPTION),

@@ -11,6 +11,7 @@ use frontend::cli::given::Given;
 use frontend::error::{Doing, Failure, Outcome};
 use frontend::message::shown;
 use oci_client::Reference;
+use oci_client::client::ClientProtocol;
 use oci_client::secrets::RegistryAuth;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -61,6 +62,11 @@ impl Access<'_> {
     /// Whether the registry speaks plain HTTP.
     pub(crate) fn plain_http(&self) -> bool {
         self.given.is_on("no-https")
+    }
+
+    /// How the registry is spoken with.
+    pub(crate) fn protocol(&self) -> ClientProtocol {
+        if self.plain_http() { ClientProtocol::Http } else { ClientProtocol::Https }
     }
 
     /// The credentials for the registry of a reference; anonymous if there are none.

@@ -1,6 +1,7 @@
 //! Blobs out of a registry into the cache: several at once, and from where an earlier attempt was cut off.
 
-use super::{Registry, chain, tell_retry};
+use super::connection::chain;
+use super::{Registry, tell_retry};
 use crate::cache::{self, Cache};
 use crate::digest::{self, hex};
 use crate::documents::Descriptor;
@@ -64,7 +65,7 @@ impl Registry<'_> {
             }
             Ok::<(), Failure>(())
         };
-        self.wait(|| format!("fetching {}", self.name), work)
+        self.connection.wait(|| format!("fetching {}", self.name), work)
     }
 
     async fn fetch_one(&self, blob: &Descriptor, path: &Path, watch: &Watch<'_>) -> Outcome<()> {

@@ -3,13 +3,17 @@
 //! This is the only door through which the network is reached, and the only place with asynchronous code: a call
 //! returns when its work is done, or fails when the command is asked to end.
 
+mod connection;
 mod credentials;
 mod download;
+mod library;
 mod logins;
 mod upload;
 
 pub(crate) use credentials::{Access, credentials_file};
 pub(crate) use logins::Logins;
+
+use connection::{CONNECT_PATIENCE, Connection, Explained, SILENCE_PATIENCE, USER_AGENT};
 
 use crate::digest::check;
 use crate::documents::{self, Answer, Platform};
@@ -24,24 +28,19 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
-use std::error::Error;
-use std::time::Duration;
-use tokio::runtime::Runtime;
 
-/// How long a server may take to accept a connection.
-const CONNECT_SECONDS: u64 = 30;
-/// How long a server may be silent.
-const SILENCE_SECONDS: u64 = 60;
-
-/// How often to look whether the command was asked to end.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Where an image is, and as whom and how to get at it.
+struct Located {
+    reference: Reference,
+    auth: RegistryAuth,
+    protocol: ClientProtocol,
+}
 
 /// A repository, and how to get at it.
 pub(crate) struct Registry<'a> {
     client: Client,
     auth: RegistryAuth,
-    runtime: Runtime,
-    interrupts: &'a Interrupts,
+    connection: Connection<'a>,
     reference: Reference,
     /// As messages name it.
     name: String,
@@ -59,37 +58,32 @@ impl<'a> Registry<'a> {
         interrupts: &'a Interrupts,
     ) -> Outcome<Self> {
         let name = shown(format!("{scheme}://{reference}"));
-        let reference: Reference = reference
-            .parse()
-            .map_err(|error| Failure::new(format!("{name} names no image of a registry: {error}")))?;
-        let auth = access.credentials(&reference)?;
-        Self::with(reference, name, auth, access, interrupts)
+        let connection = Connection::new(interrupts)?;
+        let located = if scheme == "library" {
+            library::locate(reference, access, &connection)?
+        } else {
+            let reference: Reference = reference
+                .parse()
+                .map_err(|error| Failure::new(format!("{name} names no image of a registry: {error}")))?;
+            Located { auth: access.credentials(&reference)?, reference, protocol: access.protocol() }
+        };
+        Self::at(located, name, connection)
     }
 
-    fn with(
-        reference: Reference,
-        name: String,
-        auth: RegistryAuth,
-        access: &Access<'_>,
-        interrupts: &'a Interrupts,
-    ) -> Outcome<Self> {
+    fn at(located: Located, name: String, connection: Connection<'a>) -> Outcome<Self> {
+        let Located { reference, auth, protocol } = located;
         let config = ClientConfig {
-            protocol: if access.plain_http() { ClientProtocol::Http } else { ClientProtocol::Https },
-            connect_timeout: Some(Duration::from_secs(CONNECT_SECONDS)),
-            read_timeout: Some(Duration::from_secs(SILENCE_SECONDS)),
-            user_agent: concat!("lamina/", env!("CARGO_PKG_VERSION")),
+            protocol,
+            connect_timeout: Some(CONNECT_PATIENCE),
+            read_timeout: Some(SILENCE_PATIENCE),
+            user_agent: USER_AGENT,
             https_proxy: proxy(&["https_proxy", "HTTPS_PROXY"]),
             http_proxy: proxy(&["http_proxy"]),
             no_proxy: proxy(&["no_proxy", "NO_PROXY"]),
             ..ClientConfig::default()
         };
         let client = Client::try_from(config).doing(|| "preparing to speak with a registry".into())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .doing(|| "preparing to speak with a registry".into())?;
-        Ok(Self { client, auth, runtime, interrupts, reference, name })
+        Ok(Self { client, auth, connection, reference, name })
     }
 
     /// Checks that this is the name of a registry, or of a repository in one.
@@ -110,8 +104,12 @@ impl<'a> Registry<'a> {
         access: &Access<'_>,
         interrupts: &'a Interrupts,
     ) -> Outcome<()> {
-        let auth = RegistryAuth::Basic(user.into(), password.into());
-        let registry = Self::with(some_repository(registry)?, shown(registry), auth, access, interrupts)?;
+        let located = Located {
+            reference: some_repository(registry)?,
+            auth: RegistryAuth::Basic(user.into(), password.into()),
+            protocol: access.protocol(),
+        };
+        let registry = Self::at(located, shown(registry), Connection::new(interrupts)?)?;
         let doing = || format!("logging in to {}", registry.name);
         let explained = |error: OciDistributionError| match error {
             OciDistributionError::AuthenticationFailure(_)
@@ -141,7 +139,7 @@ impl<'a> Registry<'a> {
                 Err(error) => Err(error),
             }
         };
-        registry.wait(doing, async { asking.await.map_err(explained) })
+        registry.connection.wait(doing, async { asking.await.map_err(explained) })
     }
 
     /// The repository's last name and the tag, which a file takes its name from.
@@ -174,7 +172,7 @@ impl<'a> Registry<'a> {
     fn manifest(&self, reference: &Reference) -> Outcome<(Vec<u8>, Digest)> {
         const ACCEPTED: [&str; 4] =
             [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_INDEX];
-        let (bytes, _) = self.wait(
+        let (bytes, _) = self.connection.wait(
             || format!("fetching the manifest of {}", self.name),
             self.client.pull_manifest_raw(reference, &self.auth, &ACCEPTED),
         )?;
@@ -183,25 +181,6 @@ impl<'a> Registry<'a> {
             check(digest, crate::digest::parse(named)?, "the manifest")?;
         }
         Ok((bytes.to_vec(), digest))
-    }
-
-    /// Waits for some work, or for the request to end.
-    fn wait<T, E: Explained>(
-        &self,
-        doing: impl Fn() -> String,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Outcome<T> {
-        self.runtime.block_on(async {
-            let asked_to_end = async {
-                while !self.interrupts.pending() {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-            };
-            tokio::select! {
-                done = work => done.map_err(|error| error.explain(&doing())),
-                () = asked_to_end => Err(Failure::new("interrupted")),
-            }
-        })
     }
 }
 
@@ -216,46 +195,6 @@ fn some_repository(registry: &str) -> Outcome<Reference> {
 /// The value of the first of some variables that is set.
 fn proxy(names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-}
-
-/// An error that can say what to do about it.
-trait Explained {
-    fn explain(self, doing: &str) -> Failure;
-}
-
-impl Explained for Failure {
-    fn explain(self, _: &str) -> Failure {
-        self
-    }
-}
-
-impl Explained for OciDistributionError {
-    fn explain(self, doing: &str) -> Failure {
-        use OciDistributionError::{AuthenticationFailure, ImageManifestNotFoundError, UnauthorizedError};
-        let failure = Failure::new(format!("while {doing}: {}", chain(&self)));
-        match &self {
-            UnauthorizedError { .. } | AuthenticationFailure(_) => failure.hint(
-                "Log in with 'registry login', or check the name: many registries say this of what does not exist",
-            ),
-            ImageManifestNotFoundError(_) => failure.hint("Check the name and the tag"),
-            Self::RequestError(error) if error.is_connect() => failure
-                .hint("Check the name of the registry and the network; one without encryption needs --no-https"),
-            _ => failure,
-        }
-    }
-}
-
-/// What an error says, and what the errors say that led to it.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    let mut said: Vec<String> = Vec::new();
-    for text in causes.map(|error| shown(error.to_string())) {
-        // Some errors repeat their causes.
-        if !said.iter().any(|earlier| earlier.contains(&text)) {
-            said.push(text);
-        }
-    }
-    said.join(": ")
 }
 
 /// Tells what is being tried again, and why.

@@ -21,25 +21,26 @@ impl Registry<'_> {
     /// The registry cannot be reached or refuses, or a blob is not what its digest says.
     pub(crate) fn push(&self, blobs: Vec<(Digest, Blob)>, manifest: &[u8], media_type: &str) -> Outcome<()> {
         let pushing = || format!("pushing {}", self.name);
-        self.wait(pushing, self.client.auth(&self.reference, &self.auth, RegistryOperation::Push))?;
+        self.connection
+            .wait(pushing, self.client.auth(&self.reference, &self.auth, RegistryOperation::Push))?;
         let progress =
             Arc::new(Progress::towards("Uploading", blobs.iter().map(|(_, blob)| blob.window.size).sum()));
         let mut sent = 0;
         for (digest, blob) in blobs {
             let size = blob.window.size;
             let name = digest.to_string();
-            if !self.wait(pushing, self.client.blob_exists(&self.reference, &name))? {
+            if !self.connection.wait(pushing, self.client.blob_exists(&self.reference, &name))? {
                 let chunks = chunks(blob, Arc::clone(&progress), sent);
                 let send =
                     self.client.push_blob_stream(&self.reference, stream::iter(chunks), &name, Some(size));
-                self.wait(pushing, send)?;
+                self.connection.wait(pushing, send)?;
             }
             sent += size;
             progress.reached(sent);
         }
         let media_type = media_type.parse().doing(pushing)?;
         let send = self.client.push_manifest_raw(&self.reference, manifest.to_vec(), media_type);
-        self.wait(pushing, send).map(drop)
+        self.connection.wait(pushing, send).map(drop)
     }
 }
 
