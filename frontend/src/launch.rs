@@ -2,10 +2,10 @@
 
 use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
-use crate::flow::Flow;
 use crate::flow::namespace::{self, Mapping, Outside};
 use crate::flow::proc;
 use crate::flow::serving::{self, Directories, View};
+use crate::flow::{Flow, Reason, ownership};
 use crate::fuse::{Owners, Servers};
 use crate::making::Interrupts;
 use crate::message;
@@ -75,11 +75,13 @@ pub fn start(
             in_place_or_attended(container, extracted)
         }
         Flow::UserNamespace => {
+            let inner = ownership::inner(&plan, &sources, &mapping)?;
+            let mapping = if inner.is_some() { Mapping::own() } else { mapping };
             let outside = Outside::of(sources)?;
             namespace::enter(&mapping, &reason)?;
             if serving::is_needed(&plan) {
                 let view = View { outside, owners: owners(&mapping) };
-                return with_servers(&plan, payload, site, view, may_extract, extracted);
+                return with_servers(&plan, payload, site, (view, inner), may_extract, extracted);
             }
             let sources = outside.open_all_again()?;
             in_place_or_attended(|| start_unprivileged(plan, payload, sources), extracted)
@@ -111,7 +113,7 @@ fn with_servers(
     plan: &Plan,
     payload: OwnedFd,
     site: &Settings,
-    view: View,
+    (view, inner): (View, Option<Mapping>),
     may_extract: bool,
     extracted: Option<Extracted>,
 ) -> Outcome<Infallible> {
@@ -123,6 +125,10 @@ fn with_servers(
         serving::serve(plan, site, &view, &mut servers, fallback, Path::new(&stage()))?;
     interrupts.check()?;
     let container = || {
+        let sources = match inner {
+            Some(mapping) => enter_again(&mapping, sources)?,
+            None => sources,
+        };
         // What the container writes after its servers have gone would be lost.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into())?;
         start_unprivileged(plan, payload, sources)
@@ -134,6 +140,14 @@ fn with_servers(
         extracted.into_iter().for_each(Extracted::remove);
         finished
     })
+}
+
+/// Enters a user namespace inside of the one this process is in, with what was opened there.
+fn enter_again(mapping: &Mapping, sources: Vec<OwnedFd>) -> Outcome<Vec<OwnedFd>> {
+    let named = |file| Source { file, path: "a part of the container".into() };
+    let outside = Outside::of(sources.into_iter().map(named).collect())?;
+    namespace::enter(mapping, &Reason::Fakeroot)?;
+    outside.open_all_again()
 }
 
 /// Starts a container, waits for it, tidies up, and ends as it did, or with a failure to tidy up.

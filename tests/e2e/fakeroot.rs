@@ -135,6 +135,28 @@ fn an_overlay_image_made_for_it_keeps_owners_and_what_is_written_as_root() {
 }
 
 #[test]
+fn who_is_root_alone_writes_into_his_own_overlay_as_himself() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let changes = text(&world.ext3_overlay(64));
+    let options = ["--overlay", changes.as_str()];
+    let script = "echo kept > /etc/note; rm -r /home; stat -c %u:%g / /etc/note; id -u";
+    let rooted = [&NOTHING_BUT_ROOT[..], &options].concat();
+    world.sh(&rooted, &image, script).run().assert_ok().assert_stdout("0:0\n0:0\n0");
+    let script =
+        "cat /etc/note; ls -d /home 2>/dev/null || echo gone; stat -c %u /etc/note; echo on >> /etc/note";
+    let own = world.user().uid;
+    for flow in [&[][..], &["--userns"]] {
+        let seen = world.sh(&[flow, &options].concat(), &image, script).run().assert_ok().stdout;
+        assert!(seen.starts_with("kept\n") && seen.ends_with(&format!("gone\n{own}\n")), "{seen}");
+    }
+    let embedded = world.debian_sif();
+    world.lamina(["overlay", "create", "--size", "512"]).arg(&embedded).run().assert_ok();
+    let options = [&NO_LENT_IDS[..], &["--contain", "--writable"]].concat();
+    type_in(&world, &options, &embedded, INSTALL).assert_ok().assert_stdout("/usr/bin/hello");
+}
+
+#[test]
 fn a_directory_overlay_is_seen_with_fakeroot_and_with_userns() {
     let world = World::new();
     let (image, folder) = (world.busybox_sif(), text(&world.mkdir("changes")));

@@ -6,6 +6,7 @@ pub mod fakeroot;
 pub mod host;
 pub mod lent_ids;
 pub mod namespace;
+pub mod ownership;
 pub mod proc;
 pub mod serving;
 
