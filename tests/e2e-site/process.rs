@@ -198,6 +198,19 @@ fn control_c_on_a_terminal_ends_the_program() {
 }
 
 #[test]
+fn a_shell_on_a_terminal_has_its_prompt_and_ends_with_its_last_status() {
+    let (world, image) = world_and_image();
+    for (name, prompt) in [("lamina", "Singularity> "), ("apptainer", "Apptainer> ")] {
+        let program = world.installed().prefix().join("bin").join(name);
+        let command = format!("{} shell {}", program.display(), image.display());
+        let terminal = world.program("/usr/bin/script").args(["--quiet", "--return", "--command", &command]);
+        let typed = terminal.arg("/dev/null").env("TERM", "dumb").stdin("tty; exit $((6 * 7))\n").run();
+        let output = typed.assert_status(42);
+        assert!(output.stdout.contains(prompt) && output.stdout.contains("/dev/pts/"), "{output}");
+    }
+}
+
+#[test]
 fn a_closed_standard_descriptor_becomes_the_null_device_and_never_a_file_of_ours() {
     let (world, image) = world_and_image();
     let overlay = world.ext3_overlay(64);

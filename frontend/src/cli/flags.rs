@@ -122,6 +122,9 @@ impl Flag {
 const OCI: &str = "OCI containers are not part of this version; make a SIF with an OCI tool and build";
 const DEVICES: &str = "bind the device's files and libraries with --bind";
 const ENCRYPTION: &str = "encrypted images are not part of this version";
+const DATA: &str = "make a squashfs with mksquashfs and show it with --mount type=bind,image-src=/";
+const REPRODUCIBLE: &str =
+    "an image names the time at which it was made; compare what is in two with 'sif dump'";
 const LIBRARY: &str = "images are pushed to registries: docker:// or oras://";
 
 // What the flags of a container are about.
@@ -323,6 +326,7 @@ pub const PUSH: &[Flag] = &[
     absent("library", Text, &["LIBRARY"], LIBRARY),
     absent("description", Text, &[], "libraries have descriptions, registries have not").short('D'),
     absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
+    absent("annotation", Each, &[], "annotate the image with the registry's own tools"),
 ];
 
 /// Flags of `pull`.
@@ -357,6 +361,8 @@ pub const PULL: &[Flag] = &[
     ),
     absent("with-cosign", Switch, &[], "cosign signatures are not part of this version"),
     LIBRARY_ADDRESS,
+    absent("reproducible", Switch, &["REPRODUCIBLE"], REPRODUCIBLE),
+    absent("sandbox", Switch, &["SANDBOX"], "'build --sandbox DIRECTORY REFERENCE' makes a directory"),
 ];
 
 /// The flags that `instance start` and `instance run` have beside [`ACTION`].
@@ -472,6 +478,18 @@ pub const BUILD: &[Flag] = &[
     absent("oci", Switch, &["OCI"], OCI),
     accepted("no-oci", Switch, &["NO_OCI"], "Images are never built in OCI mode"),
     absent("keep-layers", Switch, &["KEEP_LAYERS"], OCI),
+    absent(
+        "arch-variant",
+        Text,
+        &["BUILD_ARCH_VARIANT"],
+        "the image gets the architecture of this machine or of its source",
+    ),
+    absent("userns", Switch, &["USERNS"], "everybody but root builds in a user namespace anyway"),
+    absent("ignore-userns", Switch, &["IGNORE_USERNS"], "everybody but root builds in a user namespace"),
+    absent("data", Switch, &[], DATA),
+    absent("compat32", Switch, &["COMPAT32"], DEVICES),
+    absent("reproducible", Switch, &["REPRODUCIBLE"], REPRODUCIBLE),
+    absent("buildkit-host", Text, &["BUILDKIT_HOST"], "build the image with that tool and push it to a registry"),
 ];
 
 /// The flag of `sif header`, `sif list` and `sif info`.

@@ -125,6 +125,7 @@ const BUILD: Flags = &[
     ("d detached", &["DETACHED"]),
     ("builder=", &["BUILDER"]),
     ("arch=", &["BUILD_ARCH"]),
+    ("arch-variant=", &[]),
     ("library=", &["LIBRARY"]),
     ("disable-cache", &["DISABLE_CACHE"]),
     ("no-cleanup", &["NO_CLEANUP"]),
@@ -141,6 +142,16 @@ const BUILD: Flags = &[
     ("build-arg=", &[]),
     ("build-arg-file=", &[]),
     ("mksquashfs-args=", &[]),
+    ("compat32", &[]),
+    ("warn-unused-build-args", &[]),
+    ("data=", &[]),
+    ("reproducible", &[]),
+    ("userns", &[]),
+    ("buildkit-host=", &[]),
+    ("ignore-subuid", &[]),
+    ("ignore-fakeroot-command", &[]),
+    ("ignore-userns", &[]),
+    ("no-setgroups", &[]),
     ("oci", &["OCI"]),
     ("no-oci", &["NO_OCI"]),
     ("keep-layers", &["KEEP_LAYERS"]),
@@ -162,6 +173,8 @@ const PULL: Flags = &[
     ("no-oci", &["NO_OCI"]),
     ("keep-layers", &["KEEP_LAYERS"]),
     ("with-cosign", &[]),
+    ("reproducible", &[]),
+    ("sandbox", &[]),
     ("tmpdir=", &["TMPDIR"]),
 ];
 const PUSH: Flags = &[
@@ -169,8 +182,11 @@ const PUSH: Flags = &[
     ("library=", &[]),
     ("D description=", &[]),
     ("layer-format=", &["LAYER_FORMAT"]),
+    ("annotation=", &[]),
     ("with-cosign", &[]),
 ];
+const LOGIN: Flags =
+    &[("u username=", &[]), ("p password=", &[]), ("password-stdin", &[]), ("authfile=", &[])];
 const INSPECT: Flags = &[
     ("l labels", &[]),
     ("d deffile", &[]),
@@ -274,6 +290,9 @@ const KNOWN: &[(&[&str], &[Flags])] = &[
     (&["build"], &[BUILD, REGISTRY]),
     (&["pull"], &[PULL, REGISTRY]),
     (&["push"], &[PUSH, REGISTRY]),
+    (&["cache list"], &[&[("T type=", &[]), ("v verbose", &[])]]),
+    (&["cache clean"], &[&[("T type=", &[]), ("D days=", &[]), ("n dry-run", &[]), ("f force", &[])]]),
+    (&["registry login"], &[LOGIN]),
     (&["inspect"], &[INSPECT]),
     (&["run-help"], &[&[("app=", &[])]]),
     (&["config global"], &[CONFIG_GLOBAL]),
