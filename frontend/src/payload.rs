@@ -11,9 +11,7 @@ use std::net::IpAddr;
 /// the default stack limit, 2 MiB).
 pub const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 
-/// Where the parts of the host's `fakeroot` command are in a container: the script, …
-pub const FAKEROOT_SCRIPT: &str = "/.singularity.d/libs/fakeroot";
-/// … the program that remembers what was changed, …
+/// Where the parts of the host's `fakeroot` command are in a container: the program that remembers what was changed, …
 pub const FAKEROOT_DAEMON: &str = "/.singularity.d/libs/faked";
 /// … and the library that is loaded into every program.
 pub const FAKEROOT_LIBRARY: &str = "/.singularity.d/libs/libfakeroot.so";
@@ -68,7 +66,7 @@ pub struct Payload {
     pub app: Option<Text>,
     /// What the program may not do, or who it is.
     pub restrictions: Restrictions,
-    /// The program is run by the `fakeroot` command.
+    /// The program is run with the `fakeroot` command of the host.
     pub fakeroot: bool,
     /// With a PID namespace: stay as process 1, reap, and forward signals. False with `--no-init`, where the
     /// program itself is process 1.

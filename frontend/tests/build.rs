@@ -297,13 +297,9 @@ fn a_target_is_not_replaced_when_more_would_go_with_it() {
 fn what_cannot_be_built_from_is_refused_by_name() {
     let place = Place::new();
     let target = place.join("new.sif");
-    let definition = place.join("my.def");
-    std::fs::write(&definition, "# comment\nBootStrap: docker\nFrom: alpine\n\n%post\n true\n".repeat(3))
-        .unwrap();
     let text = place.join("text");
     std::fs::write(&text, "%post\nbootstrap: no\n".repeat(20)).unwrap();
     for (source, expected) in [
-        (definition.to_str().unwrap(), "definition files are not supported yet"),
         (text.to_str().unwrap(), "image format not recognized"),
         ("tests/images/tiny-gocryptfs.sif", "its root file system is encrypted"),
         ("/nonexistent/x", "No such file or directory"),

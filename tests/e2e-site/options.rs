@@ -334,19 +334,15 @@ fn what_an_instance_takes_is_told_where_it_has_a_control_group() {
     assert!(all["cpu_stats"]["cpu_usage"]["total_usage"].as_u64().is_some_and(|used| used > 0), "{all}");
 
     let watching = stats(&[]).spawn().wait_for("PIDS").wait_for("PIDS");
-    instance.stop(&[]).assert_ok();
+    let stop = world.after(GROUPS, world.installed().lamina()).args(["instance", "stop"]);
+    stop.arg(&instance.name).run().assert_ok();
     watching.finish().assert_ok();
     stats(&["--no-stream"]).run().assert_fatal("no instance found");
-    let group = std::path::PathBuf::from(std::fs::read_to_string(group).expect("it was written").trim_end());
-    let top = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
+    let group = std::fs::read_to_string(group).expect("it was written");
+    let group = group.trim_end().strip_prefix("/sys/fs/cgroup/").expect("it is one");
+    let top = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
     let top = top.into_iter().find(|top| top.join("cgroup.procs").exists()).expect("there are such groups");
-    let group = top.join(group.strip_prefix("/sys/fs/cgroup").expect("it is one"));
-    for entry in std::fs::read_dir(&group).expect("nobody removed it").flatten() {
-        if entry.path().is_dir() {
-            std::fs::remove_dir(entry.path()).expect("nobody is left in it");
-        }
-    }
-    std::fs::remove_dir(&group).expect("nobody is left in it");
+    std::fs::remove_dir(top.join(group)).expect("the instance's own group is gone");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `build` from definition files, as an ordinary user and as root.
 
 use nix::sys::signal::Signal;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tests::{Command, Layout, Registry, World};
 
@@ -192,6 +193,53 @@ fn a_sandbox_is_changed_by_a_definition_or_stays_as_it_is() {
         lamina(&["build", "--update", "--section", "labels", "box", "bad.def"]).run().assert_ok();
         lamina(&["build", "--update", "nothing", "bad.def"]).run().assert_fatal("--update changes a sandbox");
     });
+}
+
+#[test]
+fn files_of_others_stay_theirs_and_packages_are_installed_by_who_is_lent_ids() {
+    let world = World::new();
+    world.debian_sif();
+    let text = "Bootstrap: localimage\nFrom: debian.sif\n%post -c /bin/bash\n    chown 33:44 /srv\n    \
+                apt-get -q install -y hello > /apt.log 2>&1 || cat /apt.log\n    hello\n%test\n    hello\n";
+    world.write("it.def", text);
+    let build = world.lamina(["build", "--notest", "it.sif", "it.def"]).run().assert_ok();
+    assert!(build.stdout.contains("Hello, world!"), "{build}");
+    assert_eq!(read(&world, "it.sif", "stat -c %u:%g /srv; hello"), "33:44\nHello, world!\n");
+    let lonely = ["build", "--ignore-subuid", "lonely.sif", "it.def"];
+    let build = world.lamina(lonely).run().assert_ok();
+    assert!(build.stdout.contains("Hello, world!"), "{build}");
+    assert_eq!(read(&world, "lonely.sif", "stat -c %u:%g /srv; hello"), "0:0\nHello, world!\n");
+}
+
+#[test]
+fn debootstrap_is_asked_for_the_release_that_the_header_names() {
+    let mut world = World::new();
+    let root = world.busybox_sandbox();
+    let programs = world.mkdir("programs");
+    let script = format!(
+        "#!/bin/sh\nset -e\necho \"$*\" > {}\nfor root; do case $root in */root-0) break ;; esac; done\n\
+         cp -a {}/. $root\nmount -t tmpfs tmpfs $root/tmp\n",
+        world.path("asked").display(),
+        root.display()
+    );
+    let debootstrap = world.write("programs/debootstrap", script);
+    fs::set_permissions(debootstrap, Permissions::from_mode(0o755)).unwrap();
+    world.conf(&format!("user search path = {}:/usr/sbin:/usr/bin:/sbin:/bin\n", programs.display()));
+    let text = "Bootstrap: debootstrap\nOSVersion: bookworm\nMirrorURL: http://mirror.example.org/debian\nInclude: a b\n\
+                %post\necho made > /made\n";
+    world.write("it.def", text);
+    for build in [
+        world.lamina(["build", "user.sif", "it.def"]),
+        world.lamina(["build", "root.sif", "it.def"]).as_root(),
+    ] {
+        build.run().assert_ok();
+        let asked = fs::read_to_string(world.path("asked")).unwrap();
+        assert!(asked.contains("--include=apt,a,b bookworm /"), "{asked}");
+        assert!(asked.ends_with("/root-0 http://mirror.example.org/debian\n"), "{asked}");
+    }
+    assert_eq!(read(&world, "user.sif", "cat /made"), "made\n");
+    let lonely = world.lamina(["build", "--ignore-subuid", "lonely.sif", "it.def"]).run();
+    lonely.assert_fatal("'Bootstrap: debootstrap' needs the ids of many users");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn examples(help: &str) -> Vec<&str> {
 /// What the examples of a command find: what they name and do not make themselves.
 fn prepare(world: &World, registry: &Registry, command: &str) {
     world.mkdir("data");
-    world.write("recipe.def", "Bootstrap: docker\nFrom: busybox\n");
+    world.write("recipe.def", "Bootstrap: localimage\nFrom: directory\n%post\n    touch /made\n");
     world.write("new.conf", "allow setuid = yes\n");
     std::fs::rename(world.busybox_sandbox(), world.path("directory")).expect("root may");
     std::fs::rename(world.busybox_sqfs("gzip"), world.path("other.squashfs")).expect("root may");

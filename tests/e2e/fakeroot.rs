@@ -1,5 +1,6 @@
 //! Root in a container who is an ordinary user outside: `--fakeroot`.
 
+use nix::sys::signal::Signal;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use tests::{Command, Output, World};
@@ -306,4 +307,20 @@ fn the_starter_without_setuid_bit_is_enough() {
         .run()
         .assert_ok()
         .assert_stdout("0");
+}
+
+#[test]
+fn signals_reach_a_program_that_the_fakeroot_command_runs_and_nothing_stays() {
+    let world = World::new();
+    let image = world.debian_sif();
+    let script = "touch /tmp/x && chown 5:6 /tmp/x && stat -c %u:%g /tmp/x; trap 'echo told; exit 3' TERM; \
+                  echo ready; while :; do sleep 0.1; done";
+    let options = [&NO_LENT_IDS[..], &["--contain"]].concat();
+    let running = world.sh(&options, &image, script).spawn().wait_for("ready");
+    running.signal(Signal::SIGTERM);
+    running.finish().assert_status(3).assert_stdout("5:6\nready\ntold");
+    world.assert_nothing_left();
+    let running = world.sh(&options, &image, "echo ready; sleep 1000").spawn().wait_for("ready");
+    running.signal(Signal::SIGKILL);
+    running.finish();
 }

@@ -239,3 +239,41 @@ fn an_overlay_goes_to_a_registry_up_to_date_and_comes_back_beside_one_squashed_l
         over_http(&world, &["pull", "native.sif", &registry.image("two:1")]).run().assert_status(255);
     assert!(native.stderr.contains("--oci"), "{}", native.stderr);
 }
+
+/// What the users' guide of the incumbent shows on overlays in OCI-SIF files, in its order.
+#[test]
+fn an_oci_sif_with_an_overlay_is_pulled_written_synchronized_pushed_and_sealed() {
+    let world = World::new();
+    let registry = Registry::start();
+    registry.hold(&Layout::of_busybox(), "ubuntu:latest");
+    let (from, to) = (registry.image("ubuntu:latest"), registry.image("user/ubuntu_overlay:latest"));
+    let typed = |words: &[&str]| over_http(&world, words).run();
+    let image = "ubuntu_latest.oci.sif";
+    typed(&["pull", "--oci", &from]).assert_ok();
+    typed(&["overlay", "create", "ext3_overlay.img"]).assert_ok();
+    let with = |words: &[&str]| typed(&[&["exec", "--oci"], words].concat());
+    with(&["--overlay", "ext3_overlay.img", image, "touch", "/my-new-file"]).assert_ok();
+    with(&["--overlay", "ext3_overlay.img", image, "ls", "/my-new-file"]).assert_ok();
+    with(&[image, "ls", "/my-new-file"]).assert_status(1);
+    typed(&["overlay", "create", "--size", "1024", image]).assert_ok();
+    with(&["--writable", image, "touch", "/my-new-file"]).assert_ok();
+    with(&[image, "ls", "-lah", "/my-new-file"]).assert_ok();
+    typed(&["overlay", "sync", image]).assert_ok();
+    let again = typed(&["overlay", "sync", image]).assert_ok();
+    again.assert_stderr_has("INFO:    OCI digest matches overlay, no update required.");
+    with(&["--writable", image, "touch", "/newer-file"]).assert_ok();
+    let pushed = typed(&["push", "-U", image, &to]).assert_ok();
+    pushed
+        .assert_stderr_has("WARNING: Skipping container verification")
+        .assert_stderr_has("INFO:    Synchronizing overlay digest to OCI image.");
+    typed(&["pull", "--oci", "pulled.oci.sif", &to]).assert_ok();
+    with(&["--writable", "pulled.oci.sif", "sh", "-c", "ls /newer-file && touch /newest-file"]).assert_ok();
+    with(&["pulled.oci.sif", "ls", "/newest-file"]).assert_ok();
+    typed(&["overlay", "seal", image]).assert_ok();
+    with(&[image, "ls", "/newer-file"]).assert_ok();
+    with(&["--writable", image, "touch", "/my-new-file2"])
+        .assert_fatal(&format!("image oci-sif:{image} does not contain a writable overlay"));
+    // What a registry has is run as it is fetched.
+    with(&[&from, "echo", "ran"]).assert_ok().assert_stdout("ran");
+    with(&["--keep-layers", &to, "ls", "/newer-file"]).assert_ok();
+}

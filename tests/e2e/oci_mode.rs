@@ -393,6 +393,9 @@ fn a_site_can_imply_oci_mode_and_one_without_a_runtime_says_what_is_missing() {
     let image = image(&world);
     world.conf("oci mode = yes\n");
     world.sh(&[], &image, "touch /new && echo ran").run().assert_ok().assert_stdout("ran");
+    let script = "ls /.singularity.d 2>/dev/null || echo no native SIF";
+    let fetched = ["exec", "--disable-cache", "oci:layout:v1", "sh", "-c", script];
+    world.lamina(fetched).run().assert_ok().assert_stdout("no native SIF");
     let native = world.sh(&["--no-oci"], &image, "true").run();
     native.assert_fatal("native runtime does not support OCI-SIF images, use --oci mode");
     world.conf("binary path = /nowhere\n");
@@ -400,6 +403,27 @@ fn a_site_can_imply_oci_mode_and_one_without_a_runtime_says_what_is_missing() {
     output
         .assert_fatal("OCI mode needs crun or runc, and neither was found")
         .assert_stderr_has("Install package crun (Debian, Ubuntu, RHEL, Fedora)");
+}
+
+#[test]
+fn runc_does_where_there_is_no_crun_and_somebody_is_root() {
+    let mut world = World::new();
+    let image = image(&world);
+    let programs = world.mkdir("programs");
+    for program in ["runc", "squashfuse", "newuidmap", "newgidmap"] {
+        let found =
+            ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().map(|folder| Path::new(folder).join(program));
+        let found = found.into_iter().find(|path| path.exists()).expect("packaging/prepare installed it");
+        std::os::unix::fs::symlink(found, programs.join(program)).expect("the home can be written");
+    }
+    world.conf(&format!("binary path = {}\n", text(&programs)));
+    let script = "id -u; cat /srv/note; touch /new && exit 9";
+    let as_root = inside(&world, &[], &image, script).as_root().run();
+    as_root.assert_status(9).assert_stdout("0\nof the image");
+    let fakeroot = inside(&world, &["--fakeroot"], &image, script).run();
+    fakeroot.assert_status(9).assert_stdout("0\nof the image");
+    let user = inside(&world, &[], &image, script).run();
+    user.assert_fatal("runc makes no container without a root, and an ordinary user's has none");
 }
 
 #[test]

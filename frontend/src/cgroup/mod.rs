@@ -2,7 +2,7 @@
 //!
 //! Root's groups are in `lamina` at the top; a user's are in the group that the user is in, which must have been
 //! delegated. Nobody stays to remove a group when its container has ended: the next start with limits does, for every
-//! group beside its own whose process is gone.
+//! group beside its own whose process is gone, and `instance stop` for an instance's own.
 
 mod limits;
 mod usage;

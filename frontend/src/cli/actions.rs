@@ -42,9 +42,9 @@ pub(super) fn act(
     if let Some(name) = instance::name_in(&image).filter(|_| name != EXPLAIN) {
         return instance::join(invocation, name, action, given, signals);
     }
-    let (image, fetched) = on_this_machine(invocation, image, &given)?;
     let (site, caller) = (site::load()?, Caller::look_up()?);
     imply_oci(&mut given, &site);
+    let (image, fetched) = on_this_machine(invocation, image, &given)?;
     let mut intent = settle(invocation, action, image, given)?;
     let only_asked = name == EXPLAIN || intent.dry_run.is_some();
     if only_asked && intent.extraction == Extraction::Demanded {

@@ -152,7 +152,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry {
         name: "build",
         synopsis: "[options...] <target> <source>",
-        about: "Make a SIF or a sandbox from an image or directory on this machine",
+        about: "Make a SIF or a sandbox from an image, a directory or a definition file",
         flags: &[flags::BUILD, flags::REGISTRY_ACCESS],
         positionals: (2, 2),
         interspersed: true,
@@ -161,7 +161,9 @@ pub(super) const COMMANDS: &[Entry] = &[
             build image.sif directory/\n\
             # a directory to change things in, and an image of it\n\
             build --sandbox writable/ image.sif\n\
-            build changed.sif writable/",
+            build changed.sif writable/\n\
+            # what a definition file says, without being root\n\
+            build tool.sif recipe.def",
         run: |invocation, _, given, mut words| {
             let source = words.remove(1);
             makers::build(invocation, &given, words.remove(0), source)

@@ -23,22 +23,12 @@ pub fn become_program(name: &str, invocation: &Invocation) -> Result<(), Stop> {
     Err(not_started(name, &error).into())
 }
 
-/// Runs the program of this name with the arguments of this one, and returns what it writes to standard output. What
-/// goes wrong it says itself.
+/// Runs the program of this name with these words, and with variables beside those of this process, and returns what it
+/// writes to standard output. What goes wrong it says itself.
 ///
 /// # Errors
 /// As [`become_program`]; or the program failed, and said why.
-pub fn ask_program(name: &str, invocation: &Invocation) -> Result<Vec<u8>, Stop> {
-    let mut program = program(name, invocation)?;
-    program.args(std::env::args_os().skip(1));
-    answer_of(program, name)
-}
-
-/// The same with other words, and with variables beside those of this process.
-///
-/// # Errors
-/// As [`ask_program`].
-pub fn ask_program_for(
+pub fn ask_program(
     name: &str,
     invocation: &Invocation,
     words: &[OsString],

@@ -38,6 +38,7 @@ pub struct Flag {
     pub name: &'static str,
     /// Its letter.
     pub short: Option<char>,
+    /// Other names that mean the same; one of a single character is a letter.
     aliases: &'static [&'static str],
     /// How it takes its value.
     pub kind: Kind,
@@ -589,7 +590,8 @@ pub const INSTANCE_LIST: &[Flag] = &[
 /// Flags of `instance stop`.
 pub const INSTANCE_STOP: &[Flag] = &[
     flag("all", Switch, &["ALL"], "End all of them").short('a'),
-    flag("force", Switch, &["FORCE"], "Kill them: no process is asked").short('F'),
+    // Version 2 had the small letter.
+    flag("force", Switch, &["FORCE"], "Kill them: no process is asked").short('F').aliases(&["f"]),
     flag("signal", Text, &["SIGNAL"], "Ask with this signal instead of SIGINT")
         .short('s')
         .takes("NAME", Completes::Nothing),
@@ -770,7 +772,14 @@ pub fn add_to(command: Command, flags: &'static [Flag]) -> Command {
 }
 
 fn named(flag: &'static Flag) -> Arg {
-    Arg::new(flag.name).long(flag.name).short(flag.short).aliases(flag.aliases)
+    let named = Arg::new(flag.name).long(flag.name).short(flag.short);
+    flag.aliases.iter().fold(named, |named, alias| {
+        let mut letters = alias.chars();
+        match (letters.next(), letters.next()) {
+            (Some(letter), None) => named.short_alias(letter),
+            _ => named.alias(*alias),
+        }
+    })
 }
 
 fn parsed(flag: &'static Flag) -> Arg {

@@ -36,7 +36,12 @@ impl Drop for Fetched {
 
 /// Has the image that the words name fetched.
 pub(super) fn fetch(invocation: &Invocation, given: &Given) -> Result<Fetched, Stop> {
-    Ok(fetched(delegate::ask_program(PROGRAM, invocation)?, given))
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // The site may have said so, which that program does not ask.
+    let [prefix, _] = invocation.host.prefixes();
+    let oci = given.is_on("oci").then(|| (format!("{prefix}_OCI"), "true".into()));
+    let answer = delegate::ask_program(PROGRAM, invocation, &words, oci.into_iter().collect())?;
+    Ok(fetched(answer, given))
 }
 
 /// Has an image fetched that a file names by a reference, with what was given for `build`.
@@ -54,7 +59,7 @@ pub(super) fn fetch_named(invocation: &Invocation, given: &Given, reference: &st
         let variable = flag.variables.first()?;
         Some((format!("{prefix}_{variable}"), given.last(flag.name)?.to_owned()))
     });
-    let answer = delegate::ask_program_for(PROGRAM, invocation, &words, variables.collect())?;
+    let answer = delegate::ask_program(PROGRAM, invocation, &words, variables.collect())?;
     Ok(fetched(answer, given))
 }
 

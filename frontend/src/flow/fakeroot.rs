@@ -32,11 +32,9 @@ pub struct Fakeroot {
     pub command: Option<FakerootCommand>,
 }
 
-/// The parts of the `fakeroot` command.
+/// The parts of the `fakeroot` command, but for its script, which starts the one and has the other loaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FakerootCommand {
-    /// The shell script that starts the others.
-    pub script: PathBuf,
     /// The program that remembers what was changed.
     pub daemon: PathBuf,
     /// What is loaded into every program.
@@ -102,7 +100,7 @@ impl FakerootCommand {
         env.args(["--", "env"]).env_clear().env("PATH", STANDARD_PATH);
         let said = env.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?.stdout;
         let library = library(&String::from_utf8_lossy(&said), Path::is_file)?;
-        daemon.is_file().then_some(Self { script, daemon, library })
+        daemon.is_file().then_some(Self { daemon, library })
     }
 }
 

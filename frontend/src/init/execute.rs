@@ -43,14 +43,6 @@ impl Program {
         Ok(Self { path, arguments })
     }
 
-    /// The same, started by another program: these words, the first one a path, come before its own.
-    pub(super) fn run_by(self, words: Vec<Text>) -> Self {
-        let path = words.first().map(|word| OsStr::from_bytes(word).into()).unwrap_or_default();
-        let own = self.arguments.into_iter().skip(1);
-        let arguments = words.into_iter().chain([self.path.into_os_string().into_vec()]).chain(own).collect();
-        Self { path, arguments }
-    }
-
     /// Becomes the program, or says why not.
     pub(super) fn execute(self, environment: &Environment) -> Failure {
         let variables = environment.to_c_strings();

@@ -1,48 +1,84 @@
-//! The `fakeroot` command of the host, in front of a program: what the program does to owners and devices succeeds and
-//! is remembered until it ends, although nothing of it takes place.
+//! The `fakeroot` command of the host, done by this program: a daemon remembers what programs do to owners and devices, and
+//! a library in each of them has it succeed, although nothing of it takes place.
 
 use crate::init::environment::Environment;
-use crate::init::execute::{Program, SHELL};
+use crate::init::execute::SHELL;
 use crate::message::{self, shown};
-use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY, FAKEROOT_SCRIPT, Text};
+use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY};
+use crate::sys::child;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
+/// Loads a library into every program.
+const PRELOAD: &str = "LD_PRELOAD";
+/// Where the daemon is to be found.
+const KEY: &str = "FAKEROOTKEY";
 /// The kernel refuses ids that the namespace has not, in other words than those that the library takes for a refusal:
 /// with this variable it does not ask.
 const DO_NOT_TRY: &str = "FAKEROOTDONTTRYCHOWN";
+/// What nothing is remembered of belongs to root.
+const MODE: (&str, &str) = ("FAKED_MODE", "unknown-is-root");
 
-/// Has the program run by the command, unless the container is none in which the host's command works.
-pub(super) fn around(program: Program, environment: &mut Environment) -> Program {
-    match trial(environment) {
-        Ok(()) => {
-            environment.set(DO_NOT_TRY, "1");
-            program.run_by(words())
-        }
-        Err(why) => {
-            message::warning(format!("The fakeroot command of the host does not work in this image: {why}"));
-            program
-        }
+/// Starts the daemon, which ends with this process, and has programs with this environment use it; says so where the
+/// container is none in which the host's command works.
+pub(super) fn prepare(environment: &mut Environment) {
+    let mut fake = environment.clone();
+    let preloaded: Vec<&[u8]> =
+        [FAKEROOT_LIBRARY.as_bytes()].into_iter().chain(environment.get(PRELOAD)).collect();
+    fake.set(PRELOAD, preloaded.join(&b':'));
+    fake.set(DO_NOT_TRY, "1");
+    fake.set(MODE.0, MODE.1);
+    match start().and_then(|key| {
+        fake.set(KEY, key);
+        try_out(&fake)
+    }) {
+        Ok(()) => *environment = fake,
+        Err(why) => message::warning(format!(
+            "The fakeroot command of the host does not work in this image: {}",
+            shown(why.trim())
+        )),
     }
 }
 
-fn words() -> Vec<Text> {
-    let words = [FAKEROOT_SCRIPT, "--lib", FAKEROOT_LIBRARY, "--faked", FAKEROOT_DAEMON, "--"];
-    words.map(Text::from).into()
+/// Starts the daemon and returns its key.
+fn start() -> Result<String, String> {
+    // What it says when it cannot run: later nobody listens.
+    without_complaint(&Command::new(FAKEROOT_DAEMON).arg("--version").output())?;
+    let mut command = Command::new(FAKEROOT_DAEMON);
+    command.arg("--foreground").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    child::before_exec(&mut command, || {
+        // Ctrl-C is for the program.
+        nix::unistd::setsid()?;
+        Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)
+    });
+    let mut daemon = command.spawn().map_err(|error| error.to_string())?;
+    let mut line = String::new();
+    if let Some(said) = daemon.stdout.take() {
+        BufReader::new(said).read_line(&mut line).map_err(|error| error.to_string())?;
+    }
+    // Its key, a colon, its process id.
+    match line.split_once(':') {
+        Some((key, _)) if !key.is_empty() => Ok(key.to_owned()),
+        _ => Err("its daemon did not start".into()),
+    }
 }
 
-/// Runs a harmless program in this way: the image may lack a shell, or have another C library.
-fn trial(environment: &Environment) -> Result<(), String> {
-    let mut command = Command::new(FAKEROOT_SCRIPT);
-    let words = words();
-    let arguments = words.iter().skip(1).map(|word| OsStr::from_bytes(word));
-    command.args(arguments).args([SHELL, "-c", ":"]).env_clear().stdin(Stdio::null());
-    command.envs(environment.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
-    let ended = command.output().map_err(|error| error.to_string())?;
-    // The dynamic linker goes on without a library that it cannot load.
-    match (ended.status.success(), ended.stderr.trim_ascii()) {
-        (true, []) => Ok(()),
-        (_, words) => Err(shown(OsStr::from_bytes(words))),
+/// Runs the image's shell with the library: it may be of another C library, and then only says so and goes on.
+fn try_out(environment: &Environment) -> Result<(), String> {
+    let variables =
+        environment.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value)));
+    without_complaint(&Command::new(SHELL).args(["-c", ":"]).env_clear().envs(variables).output())
+}
+
+fn without_complaint(ended: &std::io::Result<Output>) -> Result<(), String> {
+    match ended {
+        Ok(ended) if ended.status.success() && ended.stderr.trim_ascii().is_empty() => Ok(()),
+        Ok(ended) if ended.stderr.is_empty() => Err(ended.status.to_string()),
+        Ok(ended) => Err(String::from_utf8_lossy(&ended.stderr).into_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

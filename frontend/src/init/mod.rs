@@ -91,16 +91,20 @@ fn enter_container() -> Result<Infallible, Ending> {
         return Err(instance::run(&payload, command, environment));
     }
     let program = find(&payload, command, &mut environment)?;
-    if payload.shim && nix::unistd::getpid().as_raw() == 1 {
+    // The daemon of the fakeroot command ends with this process, so this process ends with the program.
+    if payload.fakeroot || (payload.shim && nix::unistd::getpid().as_raw() == 1) {
         return Err(shim::run(&payload, program, &environment));
     }
     Err(become_program(&payload, program, &environment).into())
 }
 
-/// The program of a command line, and what has to run it.
+/// The program of a command line, and what its environment needs beside it.
 fn find(payload: &Payload, command: Vec<Text>, environment: &mut Environment) -> Outcome<Program> {
     let program = Program::find(command, environment)?;
-    Ok(if payload.fakeroot { fakeroot::around(program, environment) } else { program })
+    if payload.fakeroot {
+        fakeroot::prepare(environment);
+    }
+    Ok(program)
 }
 
 /// Becomes the program with the caller's signals, or says why not.

@@ -1,4 +1,5 @@
-//! Process 1 of a PID namespace: it starts the program, buries everybody's children, and passes signals on.
+//! Process 1 of a PID namespace, and whoever else has to stay: it starts the program, buries everybody's children, and passes
+//! signals on.
 
 use crate::error::Doing;
 use crate::init::environment::Environment;
@@ -8,6 +9,7 @@ use crate::payload::{Dialect, Payload};
 use crate::sys::children;
 use crate::sys::fork;
 use crate::sys::signal::{self, Disposition};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -23,7 +25,14 @@ const ARGUMENTS_FIELD: usize = 45;
 /// Starts the program and stays until it ends.
 pub(super) fn run(payload: &Payload, program: Program, environment: &Environment) -> Ending {
     prepare(payload);
-    let child = fork::fork_to(|| status_of(&become_program(payload, program, environment).into()));
+    let is_process_1 = nix::unistd::getpid().as_raw() == 1;
+    let child = fork::fork_to(|| {
+        if !is_process_1 {
+            // Nothing else ends it when this process is killed.
+            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        }
+        status_of(&become_program(payload, program, environment).into())
+    });
     match child.doing(|| "starting the program".into()) {
         Ok(child) => Ending::Status(wait(child)),
         Err(failure) => failure.into(),

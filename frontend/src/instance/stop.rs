@@ -1,6 +1,7 @@
 //! Ending instances: a signal, some patience, and then the signal that nobody can refuse.
 
 use super::{Folder, Record};
+use crate::cgroup;
 use crate::error::{Doing, Failure, Outcome};
 use crate::message;
 use crate::process::Process;
@@ -31,6 +32,7 @@ pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -
         send(record, process, how.signal)?;
     }
     for (record, process) in instances {
+        let group = cgroup::of(Pid::from_raw(record.pid));
         let waiting = || format!("waiting for instance {} to end", record.name);
         if !process.ended_by(deadline).doing(waiting)? {
             message::info(format!(
@@ -47,6 +49,8 @@ pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -
             }
         }
         wait_for_images(&record)?;
+        // One that somebody is still in stays, and goes with the next start.
+        let _ = group.map(std::fs::remove_dir);
         folder.remove(&record.name);
     }
     Ok(())

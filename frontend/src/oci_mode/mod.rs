@@ -102,6 +102,7 @@ pub fn start(planned: Planned, payload: Payload, intent: &Intent, site: &Setting
     let root = RootFs::assemble(&served, &stage, memory_mib)?;
     let mut process = Process { payload, user: User::from(&resident) };
     process.follow(config, &root, intent, &mut served.plan)?;
+    runtime.require_able(lender.caller().map(|_| process.user.uid))?;
     let bundle = Bundle::make(&stage)?;
     let own_files = bundle.own_files(&served.plan.account_files)?;
     bundle.describe(&Container {
@@ -116,7 +117,7 @@ pub fn start(planned: Planned, payload: Payload, intent: &Intent, site: &Setting
         is_hosts_root: lender == Lender::Root,
         capabilities: lender.capabilities(&process.user)?,
         arguments: &[INIT_PATH],
-        terminal: wants_terminal(&served.plan),
+        terminal: wants_terminal(&served.plan, &runtime),
         memory_mib,
     })?;
     let (mut started, starting) = pipe()?;
@@ -324,9 +325,12 @@ fn gpu_nodes() -> Vec<String> {
 }
 
 /// A terminal of its own makes one stream of the program's output, so it is for people only.
-fn wants_terminal(plan: &Plan) -> bool {
-    let has_terminals =
-        |mount: &Mount| matches!(mount, Mount::Dev(Dev::Host | Dev::Minimal { terminals: true, .. }));
+fn wants_terminal(plan: &Plan, runtime: &Runtime) -> bool {
+    let has_terminals = |mount: &Mount| match mount {
+        Mount::Dev(Dev::Host) => runtime.gives_terminals_in_hosts_dev(),
+        Mount::Dev(Dev::Minimal { terminals, .. }) => *terminals,
+        _ => false,
+    };
     plan.mounts.iter().any(has_terminals)
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()

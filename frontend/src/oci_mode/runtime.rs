@@ -36,6 +36,22 @@ impl Runtime {
         self.program.name
     }
 
+    /// Refuses what this runtime cannot make. `id` is the only one in the container's user namespace, if it has one.
+    pub(super) fn require_able(&self, id: Option<u32>) -> Outcome<()> {
+        match id {
+            Some(id) if self.program == RUNC && id != 0 => {
+                Err(Failure::new("runc makes no container without a root, and an ordinary user's has none")
+                    .hint("Install package crun, or be root in the container: --fakeroot"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it gives a container a terminal of its own that has the host's `/dev`.
+    pub(super) fn gives_terminals_in_hosts_dev(&self) -> bool {
+        self.program == CRUN
+    }
+
     /// Arranges this process's mount namespace as the runtime expects a machine's.
     pub(super) fn prepare(&self) -> Outcome<()> {
         let is_unified =

@@ -8,7 +8,7 @@ use crate::image::{self, Access, EmbeddedContent, Format, Image};
 use crate::intent::{BindRequest, HomeRequest, InImage, Intent, container_path};
 use crate::lock;
 use crate::message::{self, shown};
-use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY, FAKEROOT_SCRIPT};
+use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY};
 use crate::site;
 use crate::user::Caller;
 use config::{MountDev, Settings};
@@ -342,10 +342,10 @@ impl Chooser<'_> {
 
     /// What the `fakeroot` command is made of.
     fn fakeroot_command(&mut self) -> Outcome<()> {
-        let Some(FakerootCommand { script, daemon, library }) = self.people.command else {
+        let Some(FakerootCommand { daemon, library }) = self.people.command else {
             return Ok(());
         };
-        let parts = [(script, FAKEROOT_SCRIPT), (daemon, FAKEROOT_DAEMON), (library, FAKEROOT_LIBRARY)];
+        let parts = [(daemon, FAKEROOT_DAEMON), (library, FAKEROOT_LIBRARY)];
         parts.into_iter().try_for_each(|(source, place)| self.show_file(source, Path::new(place)))
     }
 

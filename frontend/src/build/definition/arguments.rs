@@ -33,24 +33,24 @@ fn parse_lines<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Result<Argu
 }
 
 /// Puts values into the lines of a stage: those `given`, else the defaults of the stage itself. `used` gets the names
-/// of the arguments that were.
+/// of the arguments that were, and `room` what is left of the bytes there may be.
 pub(super) fn put_in(
     lines: &[Line],
     given: &Arguments,
     used: &mut BTreeSet<String>,
+    room: &mut usize,
 ) -> Result<Vec<Line>, Fault> {
     let (_, sections) = lines::sections(lines)?;
     let defaults = sections.iter().filter(|section| section.name == "arguments");
     let defaults = defaults.flat_map(|section| section.body);
     let defaults = parse_lines(defaults.map(|line| (line.number, line.text.as_str())))?;
     let mut done = Vec::with_capacity(lines.len());
-    let mut room = DEFINITION_BYTES_MAX;
     for line in lines {
         let text = with_values(line, |name| {
             used.insert(name.to_owned());
             given.get(name).or_else(|| defaults.get(name)).map(String::as_str)
         })?;
-        room = room
+        *room = room
             .checked_sub(text.len())
             .ok_or_else(|| Fault::new(line.number, "with build arguments put in this is too long"))?;
         // A value may be of several lines.

@@ -81,10 +81,10 @@ impl Definition {
         if pieces.len() > STAGES_MAX {
             return Err(Fault::new(1, format!("there are more than {STAGES_MAX} stages")));
         }
-        let mut used = BTreeSet::new();
+        let (mut used, mut room) = (BTreeSet::new(), DEFINITION_BYTES_MAX);
         let mut stages: Vec<Stage> = Vec::new();
         for piece in pieces {
-            let stage = Stage::parse(&arguments::put_in(&piece, given, &mut used)?)?;
+            let stage = Stage::parse(&arguments::put_in(&piece, given, &mut used, &mut room)?)?;
             check_stage(&stage, &stages)?;
             stages.push(stage);
         }

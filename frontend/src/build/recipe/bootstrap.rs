@@ -8,9 +8,13 @@ use crate::build::source::Source;
 use crate::build::{Tools, sandbox};
 use crate::confined::helper::{DEBOOTSTRAP, STANDARD_PATH};
 use crate::error::{Doing, Failure, Outcome};
+use crate::flow::host;
 use crate::message::{self, shown};
 use crate::sif::Arch;
+use crate::sys::child;
 use crate::user;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -94,13 +98,21 @@ fn debootstrap(
     command
         .args(["--variant=minbase", "--exclude=openssl,udev,debconf-i18n,e2fsprogs"])
         .arg(format!("--include={}", packages.join(",")))
-        .arg("--")
         .arg(release)
         .arg(root)
         .args(mirror)
         .env("PATH", STANDARD_PATH)
         .env("LC_ALL", "C")
         .stdin(Stdio::null());
+    if host::in_user_namespace() {
+        // Its word for a place where device files cannot be made.
+        command.env("container", "lxc");
+    }
+    // What it mounts goes with it, whatever ends it.
+    child::before_exec(&mut command, || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?)
+    });
     message::info(format!("Running {} for {}", shown(&program), shown(release)));
     super::scripts::run("debootstrap", command, tools)
 }

@@ -270,6 +270,7 @@ const KNOWN: &[(&[&str], &[Flags])] = &[
             ("u user=", &["USER"]),
             ("a all", &["ALL"]),
             ("F force", &["FORCE"]),
+            ("f force", &[]),
             ("s signal=", &["SIGNAL"]),
             ("t timeout=", &[]),
         ]],
