@@ -59,8 +59,12 @@ fn prepare_keys(world: &World, registry: &Registry, command: &str) {
     }
 }
 
-/// What is said to lines that only root may run, and to those that ask for what no test may make.
-const REFUSED: [(&str, &str); 4] = [
+/// What is said to lines that only root may run, to those that ask a question, and to those that ask for what no test may
+/// make.
+const REFUSED: [(&str, &str); 7] = [
+    (" instance stats ", "no instance found"),
+    (" registry login ", "standard input"),
+    (" registry logout ", "has no login for"),
     (" config fakeroot ", "takes root"),
     (" capability add ", "takes root"),
     (" capability drop ", "takes root"),

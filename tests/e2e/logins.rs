@@ -33,7 +33,7 @@ fn on_a_terminal(world: &World, command: &str, answers: &[(&str, &str)]) -> Stri
         })
         .collect();
     let script = format!(
-        "touch log; {{ {says} }} | script --quiet --flush --command \"{command}\" log >/dev/null; cat log"
+        ": >log; {{ {says} }} | script --quiet --flush --command \"{command}\" log >/dev/null; cat log"
     );
     let run = world.program("/bin/sh").args(["-c", &script]).env("SINGULARITY_NOHTTPS", "1");
     let run = run.env("SINGULARITY_CONFIGDIR", world.path("configuration"));

@@ -10,9 +10,10 @@ use crate::build::definition::{
 use crate::build::recipe::{self, Container, Recipe, Sections};
 use crate::error::{Doing, Failure, Outcome};
 use crate::flow::Reason;
-use crate::flow::fakeroot::{self, Fakeroot};
+use crate::flow::fakeroot::{self, Fakeroot, FakerootCommand};
 use crate::flow::namespace;
 use crate::message::{self, shown};
+use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY};
 use crate::user::Caller;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -27,8 +28,13 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
     let sections = Sections::of(given.all("section"), given.is_on("notest"))?;
     let fetched = fetch(invocation, given, &definition, update)?;
     let mut container_words = container_words(given);
-    if given.is_on("fakeroot") || !nix::unistd::geteuid().is_root() {
-        container_words.extend(become_root(invocation, given, options)?);
+    let mut mount_points: &[&str] = &[];
+    // Where nobody else exists, the command at least makes programs believe in others.
+    if (given.is_on("fakeroot") || !nix::unistd::geteuid().is_root())
+        && become_root(invocation, given, options)?.is_some()
+    {
+        container_words.extend(["--fakeroot", "--ignore-subuid"].map(OsString::from));
+        mount_points = &[FAKEROOT_DAEMON, FAKEROOT_LIBRARY];
     }
     let temporary = given.last("tmpdir").map_or_else(std::env::temp_dir, PathBuf::from);
     let recipe = Recipe {
@@ -38,6 +44,7 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
         force: given.is_on("force"),
         update,
         container_words,
+        mount_points,
         test_words: given.is_on("writable-tmpfs").then(|| "--writable-tmpfs".into()).into_iter().collect(),
         temporary_directory: temporary,
         start: &|container| start(invocation, container),
@@ -45,8 +52,12 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
     Ok(recipe::build(options, &recipe)?)
 }
 
-/// Makes this process root of a user namespace, and says what containers need for it.
-fn become_root(invocation: &Invocation, given: &Given, options: &Options) -> Outcome<Vec<OsString>> {
+/// Makes this process root of a user namespace, and says whether containers need the `fakeroot` command for it.
+fn become_root(
+    invocation: &Invocation,
+    given: &Given,
+    options: &Options,
+) -> Outcome<Option<FakerootCommand>> {
     let request = fakeroot::Request {
         ignore_lent_ids: given.is_on("ignore-subuid"),
         ignore_command: given.is_on("ignore-fakeroot-command"),
@@ -56,9 +67,7 @@ fn become_root(invocation: &Invocation, given: &Given, options: &Options) -> Out
     let Fakeroot { mapping, command } =
         fakeroot::choose(request, &caller, &options.programs, &invocation.program);
     namespace::enter(&mapping, &Reason::Fakeroot)?;
-    // Where nobody else exists, the command at least makes programs believe in others.
-    let words = command.map_or(&[][..], |_| &["--fakeroot", "--ignore-subuid"]);
-    Ok(words.iter().map(OsString::from).collect())
+    Ok(command)
 }
 
 fn parse(given: &Given, path: &Path) -> Outcome<Definition> {

@@ -47,7 +47,7 @@ pub(super) fn prepare(environment: &mut Environment) {
 /// Starts the daemon and returns its key.
 fn start() -> Result<String, String> {
     // What it says when it cannot run: later nobody listens.
-    without_complaint(&Command::new(FAKEROOT_DAEMON).arg("--version").output())?;
+    output_of(Command::new(FAKEROOT_DAEMON).arg("--version"))?;
     let mut command = Command::new(FAKEROOT_DAEMON);
     command.arg("--foreground").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     child::before_exec(&mut command, || {
@@ -71,14 +71,16 @@ fn start() -> Result<String, String> {
 fn try_out(environment: &Environment) -> Result<(), String> {
     let variables =
         environment.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value)));
-    without_complaint(&Command::new(SHELL).args(["-c", ":"]).env_clear().envs(variables).output())
+    let complaint = output_of(Command::new(SHELL).args(["-c", ":"]).env_clear().envs(variables))?.stderr;
+    if complaint.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&complaint).into_owned()) }
 }
 
-fn without_complaint(ended: &std::io::Result<Output>) -> Result<(), String> {
-    match ended {
-        Ok(ended) if ended.status.success() && ended.stderr.trim_ascii().is_empty() => Ok(()),
-        Ok(ended) if ended.stderr.is_empty() => Err(ended.status.to_string()),
-        Ok(ended) => Err(String::from_utf8_lossy(&ended.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
+/// What a program that ended well wrote, or why it did not.
+fn output_of(command: &mut Command) -> Result<Output, String> {
+    let ended = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    match ended.stderr.as_slice() {
+        _ if ended.status.success() => Ok(ended),
+        [] => Err(ended.status.to_string()),
+        complaint => Err(String::from_utf8_lossy(complaint).into_owned()),
     }
 }

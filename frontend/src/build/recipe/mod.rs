@@ -53,6 +53,8 @@ pub struct Recipe<'a> {
     pub update: bool,
     /// Options of every container.
     pub container_words: Vec<OsString>,
+    /// Files that containers mount on, which are in the image as long as these run.
+    pub mount_points: &'a [&'a str],
     /// More options of the container that the tests run in.
     pub test_words: Vec<OsString>,
     /// Where the private directory is made for an image that becomes a SIF.
@@ -208,6 +210,7 @@ fn build_stage(
             transfer::copy(set, stages.source_of(set)?, &tree, "", tools)?;
         }
     }
+    recipe.mount_points.iter().try_for_each(|path| tree.make_sure_of(path))?;
     if let Some(post) = apps::with_installation(stage).filter(|_| recipe.sections.has("post")) {
         scripts::post(recipe, &post, &tree, tools)?;
     }
@@ -216,6 +219,7 @@ fn build_stage(
     if tested {
         scripts::test(recipe, &tree, tools)?;
     }
+    recipe.mount_points.iter().for_each(|path| tree.remove(path));
     Ok(tree)
 }
 
