@@ -317,7 +317,8 @@ fn importing_twice_exporting_nothing_and_removing_what_is_not_there_fail_as_scri
     user.file("signer.asc", SIGNER);
     user.file("none.asc", b"no key\n");
     assert!(user.fails("key export x", "", 10).contains("keyring is empty"));
-    assert!(user.fails("sign signer.asc", "", 255).contains("keyring is empty"));
+    user.file("image.sif", TINY);
+    assert!(user.fails("sign image.sif", "", 255).contains("keyring is empty"));
     assert!(user.fails("key import none.asc", "", 2).contains("ERROR:   key import command failed"));
     user.ok("key import signer.asc", "");
     let twice = user.fails("key import signer.asc", "", 2);

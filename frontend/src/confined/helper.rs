@@ -66,6 +66,8 @@ impl Program {
 pub const MKFS_EXT3: Program = Program::of("mkfs.ext3", "e2fsprogs");
 /// Reads and changes ext3 file systems without mounting them.
 pub const DEBUGFS: Program = Program::of("debugfs", "e2fsprogs");
+/// Replays what a dead writer left in the journal of an ext3.
+pub const E2FSCK: Program = Program::of("e2fsck", "e2fsprogs");
 /// Packs squashfs file systems.
 pub const MKSQUASHFS: Program = Program::of("mksquashfs", "squashfs-tools");
 /// Unpacks squashfs file systems.

@@ -203,7 +203,7 @@ impl Intent {
     ) -> Outcome<Self> {
         let oci = oci::settle(&mut given)?;
         expand(&mut given);
-        check_combinations(&given, dialect)?;
+        check_combinations(&given, oci, dialect)?;
         let environment_files = variables::read_files(given.all("env-file"))?;
         let hostname = given.last("hostname").map(hostname).transpose()?;
         Ok(Self {
@@ -275,8 +275,9 @@ fn expand(given: &mut Given) {
     }
 }
 
-fn check_combinations(given: &Given, dialect: Dialect) -> Outcome<()> {
-    if given.is_on("writable") && !given.all("overlay").is_empty() {
+fn check_combinations(given: &Given, oci: Option<Oci>, dialect: Dialect) -> Outcome<()> {
+    // In OCI mode the overlay in the image goes on top of others, as long as those are read-only.
+    if given.is_on("writable") && !given.all("overlay").is_empty() && oci.is_none() {
         let subject = match dialect {
             Dialect::Singularity => "you could not use",
             Dialect::Apptainer => "cannot use",

@@ -23,9 +23,11 @@ pub(super) fn settle(given: &mut Given) -> Outcome<Option<Oci>> {
         return contradiction("oci", "no-oci");
     }
     if !given.is_on("oci") {
-        return match given.is_on("no-compat") {
-            true => Err(Failure::new("--no-compat is for OCI mode").hint("add --oci, or leave it out")),
-            false => Ok(None),
+        return match ["no-compat", "keep-layers"].iter().find(|name| given.is_on(name)) {
+            Some(name) => {
+                Err(Failure::new(format!("--{name} is for OCI mode")).hint("add --oci, or leave it out"))
+            }
+            None => Ok(None),
         };
     }
     let compat = !given.is_on("no-compat");
@@ -82,6 +84,7 @@ mod tests {
         for (switches, named) in [
             (&["oci", "no-oci"][..], "--no-oci"),
             (&["no-compat"], "--no-compat"),
+            (&["keep-layers"], "--keep-layers"),
             (&["oci", "compat", "no-compat"], "--compat"),
             (&["oci", "tmp-sandbox"], "--tmp-sandbox"),
         ] {

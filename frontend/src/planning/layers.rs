@@ -2,7 +2,7 @@
 
 use super::Sources;
 use super::unfit::{self, Role};
-use crate::error::{Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome};
 use crate::image::{
     self, Access, EmbeddedContent, Ext3, Format, Image, RootContent, SifImage, open_writable_if_permitted,
 };
@@ -14,6 +14,7 @@ use crate::oci_sif::OciSif;
 use crate::sif::Arch;
 use config::{EnableOverlay, Settings};
 use protocol::{Content, Writable};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The whole root.
@@ -39,7 +40,8 @@ pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> 
     let image = image::open(&intent.image, access)?;
     let content = root_content(&image, intent)?;
     let root = protocol::Image { descriptor: sources.add_image(&image)?, content };
-    let mut builder = Builder { intent, site, sources, layers: Vec::new(), upper: None };
+    let mut builder =
+        Builder { intent, site, sources, layers: Vec::new(), upper: None, directories: Vec::new() };
     let mut writable = Writable::Nothing;
     match &image.format {
         Format::Sif(sif) => {
@@ -230,6 +232,8 @@ struct Builder<'a> {
     sources: &'a mut Sources,
     layers: Vec<protocol::Image>,
     upper: Option<(protocol::Image, PathBuf)>,
+    /// Device and inode of each directory, which the kernel stacks once only.
+    directories: Vec<(u64, u64)>,
 }
 
 impl Builder<'_> {
@@ -322,6 +326,13 @@ impl Builder<'_> {
         self.require_writable(image, write)?;
         let role = if write { Role::Upper } else { Role::Lower };
         unfit::check(&image.file, &image.path, role)?;
+        let found = image.file.metadata().doing(|| format!("looking at {}", shown(&image.path)))?;
+        let this = (found.dev(), found.ino());
+        if self.directories.contains(&this) {
+            return Err(Failure::new(format!("duplicate overlays detected: [{}]", shown(&image.path)))
+                .hint("name each directory once"));
+        }
+        self.directories.push(this);
         if write {
             self.writable_layer(image, Content::Directory)
         } else {

@@ -8,7 +8,9 @@ use crate::sign::{self, Request, Signer};
 use frontend::cli::given::Given;
 use frontend::cli::{Invocation, Stop};
 use frontend::error::{Doing, Failure, Outcome};
+use frontend::image::Access;
 use frontend::message::{self, shown};
+use frontend::sif;
 use pgp::composed::SignedSecretKey;
 use pgp::types::Password;
 use std::ffi::OsString;
@@ -17,6 +19,10 @@ use std::path::Path;
 /// `sign`
 pub(crate) fn sign(invocation: &Invocation, given: &Given, words: &[OsString]) -> Result<(), Stop> {
     let request = Request { group: number(given, "group-id")?, object: number(given, "sif-id")? };
+    let image = path(words);
+    let failed = |failure: Failure| failure.context("failed to sign container");
+    // Nobody types a passphrase for a file that is none of ours.
+    sif::open(image, Access::ReadWrite).map_err(failed)?;
     let signer = match given.last("key") {
         Some(file) => {
             message::info(format!("Signing image with key material from '{}'", shown(file)));
@@ -28,8 +34,7 @@ pub(crate) fn sign(invocation: &Invocation, given: &Given, words: &[OsString]) -
             Signer::OpenPgp(Box::new(unlocked(selected(keys, number(given, "keyidx")?)?)?))
         }
     };
-    let image = path(words);
-    sign::sign(image, &request, &signer).map_err(|failure| failure.context("failed to sign container"))?;
+    sign::sign(image, &request, &signer).map_err(failed)?;
     message::info(format!("Signature created and applied to image '{}'", shown(image)));
     Ok(())
 }

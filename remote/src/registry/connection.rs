@@ -3,7 +3,7 @@
 use frontend::error::{Doing, Failure, Outcome};
 use frontend::making::Interrupts;
 use frontend::message::shown;
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciError, OciErrorCode};
 use std::error::Error;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -14,6 +14,8 @@ pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const SILENCE_PATIENCE: Duration = Duration::from_secs(60);
 /// What servers are told of this program.
 pub(super) const USER_AGENT: &str = concat!("lamina/", env!("CARGO_PKG_VERSION"));
+/// What to do about an image that a registry does not have.
+const NOT_THERE: &str = "Check the name and the tag";
 /// How often to look whether the command was asked to end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -72,12 +74,19 @@ impl Explained for OciDistributionError {
             UnauthorizedError { .. } | AuthenticationFailure(_) => failure.hint(
                 "Log in with 'registry login', or check the name: many registries say this of what does not exist",
             ),
-            ImageManifestNotFoundError(_) => failure.hint("Check the name and the tag"),
+            ImageManifestNotFoundError(_) => failure.hint(NOT_THERE),
+            Self::RegistryError { envelope, .. } if envelope.errors.iter().any(says_not_there) => {
+                failure.hint(NOT_THERE)
+            }
             Self::RequestError(error) if error.is_connect() => failure
                 .hint("Check the name of the registry and the network; one without encryption needs --no-https"),
             _ => failure,
         }
     }
+}
+
+fn says_not_there(error: &OciError) -> bool {
+    matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
 }
 
 /// What an error says, and what the errors say that led to it.

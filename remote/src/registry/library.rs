@@ -15,6 +15,10 @@ use serde::Deserialize;
 /// The library of SingularityCE. Apptainer has none unless one is named.
 const DEFAULT: &str = "https://library.sylabs.io";
 
+/// What to do without a library.
+const INSTEAD: &str = "Libraries keep images for SingularityCE. Where a registry has the image, name it docker:// or oras://; \
+                       --library https://HOST names another library";
+
 /// An image as it is referred to.
 #[derive(PartialEq, Eq, Debug)]
 struct Wanted {
@@ -55,6 +59,7 @@ pub(super) fn locate(reference: &str, access: &Access<'_>, connection: &Connecti
     })?;
     let redirect: Redirect = serde_json::from_slice(&answer).map_err(|_| {
         Failure::new(format!("while {}: it does not say in which registry the image is", asking()))
+            .hint(INSTEAD)
     })?;
     let malformed = || Failure::new(format!("while {}: it names no usable registry", asking()));
     let registry = Url::parse(&redirect.url).map_err(|_| malformed())?;
@@ -79,14 +84,14 @@ async fn ask(question: Url) -> Outcome<Vec<u8>> {
         .read_timeout(SILENCE_PATIENCE)
         .build()
         .map_err(failed)?;
-    let mut answer = client.get(question).send().await.map_err(failed)?;
+    let mut answer = client.get(question).send().await.map_err(|error| failed(error).hint(INSTEAD))?;
     match answer.status().as_u16() {
         200 => {}
         401 | 403 | 404 => {
             return Err(Failure::new("it has no such image for everybody")
                 .hint("Check the name; an image that needs a login at a library cannot be fetched"));
         }
-        status => return Err(Failure::new(format!("it answers with status {status}"))),
+        status => return Err(Failure::new(format!("it answers with status {status}")).hint(INSTEAD)),
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(failed)? {

@@ -5,6 +5,7 @@
 //! squashfs is complete.
 
 mod archive;
+mod journal;
 mod marks;
 mod upper;
 
@@ -56,11 +57,18 @@ pub fn seal(options: &SealOptions) -> Outcome<()> {
     // Under the lock once more: somebody may have changed it meanwhile.
     let format = image::inspect(&file, &path)?;
     let ext3 = overlay_of(&format, options)?;
-    check_state(ext3, &path)?;
+    ext3.require_sound(&path)?;
     let interrupts = Interrupts::hold()?;
     let sealed = NewFile::beside(&path, super::IMAGE_MODE)?;
     let tools = Tools { programs: &options.programs, interrupts: &interrupts };
-    pack(&file, ext3.window, sealed.file(), &path, tools)?;
+    if ext3.needs_recovery {
+        let replayed = journal::replayed(&file, ext3.window, &path, tools)?;
+        let whole = Window { offset: 0, ..ext3.window };
+        image::inspect_ext3(replayed.file(), &path, whole)?.require_sound(&path)?;
+        pack(replayed.file(), whole, sealed.file(), &path, tools)?;
+    } else {
+        pack(&file, ext3.window, sealed.file(), &path, tools)?;
+    }
     interrupts.check()?;
     put_in_place(sealed, &file, &path, &format)?;
     drop(interrupts);
@@ -81,10 +89,17 @@ fn overlay_of(format: &Format, options: &SealOptions) -> Outcome<Ext3> {
         Format::Sif(sif) => ext3_partition(sif)?.map(|(_, ext3)| ext3),
         Format::Sandbox | Format::Squashfs(_) => None,
     };
+    let target = shown(&options.target);
     ext3.ok_or_else(|| {
-        let target = shown(&options.target);
-        Failure::new("image does not contain a writable overlay")
-            .hint(format!("'{} overlay create {target}' adds one to a SIF", options.program))
+        Failure::new("image does not contain a writable overlay").hint(match format {
+            Format::Sandbox => {
+                format!(
+                    "a directory's changes are in its 'upper': 'mksquashfs {target}/upper FILE' packs them"
+                )
+            }
+            Format::Squashfs(_) => "a squashfs is read-only already".into(),
+            _ => format!("'{} overlay create {target}' adds one", options.program),
+        })
     })
 }
 
@@ -97,19 +112,6 @@ fn ext3_partition(sif: &SifImage) -> Outcome<Option<(u32, Ext3)>> {
         )),
         None => Ok(first),
     }
-}
-
-/// Refuses a file system that does not yet have what was last written to it, or is damaged.
-fn check_state(ext3: Ext3, path: &Path) -> Outcome<()> {
-    ext3.require_sound(path)?;
-    if ext3.needs_recovery {
-        return Err(Failure::new(format!(
-            "the ext3 file system in {} was not closed properly and has to be recovered before it is sealed",
-            shown(path)
-        ))
-        .hint("using it once for writing recovers it: with --writable, or as an overlay without :ro"));
-    }
-    Ok(())
 }
 
 /// Packs `upper` of the ext3 in a part of `image` into the empty file `sealed`. `path` is for messages.
