@@ -67,7 +67,7 @@ pub fn start(
     message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
     let payload = sealed(&payload::encode(payload)?)?;
     let mapping = planned.mapping();
-    let Planned { plan, sources, reason, .. } = planned;
+    let Planned { plan, sources, reason, fuse_overlay, .. } = planned;
     match reason.flow() {
         Flow::Setuid => {
             let sources = sources.into_iter().map(|Source { file, .. }| file).collect();
@@ -79,8 +79,8 @@ pub fn start(
             let mapping = if inner.is_some() { Mapping::own() } else { mapping };
             let outside = Outside::of(sources)?;
             namespace::enter(&mapping, &reason)?;
-            if serving::is_needed(&plan) {
-                let view = View { outside, owners: owners(&mapping) };
+            if fuse_overlay || serving::has_image_files(&plan) {
+                let view = View { outside, owners: owners(&mapping), fuse_overlay };
                 return with_servers(&plan, payload, site, (view, inner), may_extract, extracted);
             }
             let sources = outside.open_all_again()?;

@@ -111,6 +111,34 @@ fn a_directory_overlay_on_an_unfit_file_system_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_users_directory_overlay_on_an_unfit_file_system_goes_through_fuse_overlayfs() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let fuse = Fuse::mount(&world, User::first());
+    let directory = fuse.path("changes");
+    fuse.program("mkdir").arg(&directory).run().assert_ok();
+    let path = text(&directory);
+    world
+        .lamina(["-v", "exec", "--userns", "--overlay", &path])
+        .arg(&image)
+        .args(["sh", "-c", "echo kept >/note; rm /bin/true"])
+        .run()
+        .assert_ok()
+        .assert_stderr_has("Using fuse-overlayfs for ");
+    for option in [path.clone(), format!("{path}:ro")] {
+        world
+            .sh(
+                &["--userns", "--overlay", &option],
+                &image,
+                "cat /note; ls /bin/true 2>/dev/null || echo gone",
+            )
+            .run()
+            .assert_ok()
+            .assert_stdout("kept\ngone");
+    }
+}
+
+#[test]
 fn a_directory_overlay_on_another_overlay_is_refused_and_not_left_out() {
     let world = World::new();
     let image = world.busybox_sif();

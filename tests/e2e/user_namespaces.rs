@@ -335,6 +335,48 @@ fn what_the_kernel_may_not_mount_for_users_goes_through_fuse() {
 }
 
 #[test]
+fn a_site_that_wants_no_overlay_of_the_kernels_has_those_of_fuse_overlayfs() {
+    let mut world = World::new();
+    let image = world.busybox_sif();
+    let (file, directory) = (text(&world.ext3_overlay(16)), text(&world.mkdir("changes")));
+    world.conf("enable overlay = driver\n");
+    let script = "echo kept >/note; rm /bin/true; grep -c ' / / .*fuse-overlayfs' /proc/self/mountinfo";
+    for options in [&["--overlay", file.as_str()][..], &["--overlay", &directory], &["--writable-tmpfs"]] {
+        world.sh(options, &image, script).run().assert_ok().assert_stdout("1");
+    }
+    let script = "cat /note; ls /bin/true 2>/dev/null || echo gone";
+    for overlay in [&file, &directory] {
+        for option in [overlay.clone(), format!("{overlay}:ro")] {
+            let again =
+                world.lamina(["-v", "exec", "--overlay", &option]).arg(&image).args(["sh", "-c", script]);
+            again
+                .run()
+                .assert_ok()
+                .assert_stdout("kept\ngone")
+                .assert_stderr_has("Using fuse-overlayfs for ");
+        }
+    }
+    let memory = world.lamina(["-v", "exec", "--writable-tmpfs"]).arg(&image).args(["ls", "/note"]);
+    memory.run().assert_status(1).assert_stderr_has("disabled by administrator ('enable overlay', line 1)");
+    world.program("/bin/rm").args(["-rf", &directory]).run().assert_ok();
+}
+
+#[test]
+fn a_site_can_forbid_user_namespaces_whatever_asks_for_one() {
+    let mut world = World::new();
+    let (image, overlay) = (world.busybox_sandbox(), text(&world.mkdir("changes")));
+    world.conf("allow user ns = no\n");
+    for options in [&["--userns"][..], &["--fakeroot"], &["--overlay", &overlay]] {
+        world
+            .sh(options, &image, "true")
+            .run()
+            .assert_fatal("User namespace required but not allowed by configuration: ")
+            .assert_stderr_has("singularity.conf line 1");
+    }
+    world.sh(&[], &image, "true").run().assert_ok();
+}
+
+#[test]
 fn a_writable_image_on_a_directory_does_not_show_what_its_user_may_not_read() {
     use std::os::unix::fs::{PermissionsExt, chown};
     let mut world = World::new();

@@ -3,7 +3,7 @@
 
 use super::account_files::{GROUPS, USERS};
 use crate::flow::Flow;
-use config::{MountDev, MountPoints, Setting, Settings};
+use config::{EnableOverlay, MountDev, MountPoints, Setting, Settings};
 use protocol::{AccountFile, Content, Dev, Mount, Namespaces, Plan, Scratch, Writable};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,8 @@ impl Rules<'_> {
     #[must_use]
     pub fn of_overlay(&self) -> Rule {
         let setting = &self.site.enable_overlay;
-        one(self.site, "enable overlay", setting, self.site.kernel_overlay())
+        let by_fuse = self.flow == Flow::UserNamespace && setting.value == EnableOverlay::Driver;
+        one(self.site, "enable overlay", setting, self.site.kernel_overlay() || by_fuse)
     }
 
     /// Where writes go, if that is more than the image itself.

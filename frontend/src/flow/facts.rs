@@ -4,7 +4,7 @@ use super::host;
 use crate::intent::Intent;
 use crate::launch::setuid_starter;
 use crate::user::Caller;
-use config::Settings;
+use config::{EnableOverlay, Settings};
 use protocol::{Content, Image, Plan, Writable};
 use std::fmt;
 use std::path::Path;
@@ -39,6 +39,10 @@ pub enum Need {
     KernelMount(&'static str, &'static str, Option<u32>),
     /// A writable overlay image on a directory.
     ImageOverDirectory(Option<u32>),
+    /// An overlay where `enable overlay = driver`, in this line, leaves the kernel's out.
+    FuseOverlay(Option<u32>),
+    /// A directory on a file system, of this name, that the kernel's overlay cannot use.
+    UnfitDirectory(&'static str),
 }
 
 impl fmt::Display for Need {
@@ -60,6 +64,12 @@ impl fmt::Display for Need {
                     "a writable overlay image on a directory would show its user what he may not read in it";
                 by(out, text, "allow image overlay on dir", line)
             }
+            Self::FuseOverlay(line) => {
+                by(out, "overlays through the kernel are disabled by administrator", "enable overlay", line)
+            }
+            Self::UnfitDirectory(name) => {
+                write!(out, "the kernel's overlay cannot use a directory on a {name} filesystem")
+            }
         }
     }
 }
@@ -80,10 +90,18 @@ impl Facts {
         }
     }
 
-    /// The same, and what a plan needs.
+    /// The same, and what a plan needs. `unfit` is the file system of a directory that the kernel's overlay cannot use.
     #[must_use]
-    pub fn with_plan(self, plan: &Plan, site: &Settings) -> Self {
-        Self { needs: needs(plan, site), ..self }
+    pub fn with_plan(self, plan: &Plan, site: &Settings, unfit: Option<&'static str>) -> Self {
+        let mut needs = needs(plan, site);
+        needs.extend(unfit.map(Need::UnfitDirectory));
+        Self { needs, ..self }
+    }
+
+    /// Whether the layers can be stacked by fuse-overlayfs alone.
+    #[must_use]
+    pub fn needs_fuse_overlay(&self) -> bool {
+        self.needs.iter().any(|need| matches!(need, Need::FuseOverlay(_) | Need::UnfitDirectory(_)))
     }
 }
 
@@ -104,9 +122,12 @@ fn needs(plan: &Plan, site: &Settings) -> Vec<Need> {
         };
         (!allowed).then_some(Need::KernelMount(kind, directive, line))
     });
+    let stacked = !plan.layers.is_empty() || matches!(plan.writable, Writable::Overlay(_) | Writable::Tmpfs);
+    let by_fuse = stacked && site.enable_overlay.value == EnableOverlay::Driver;
     overlay
         .into_iter()
         .chain(over_directory.then_some(Need::ImageOverDirectory(setting.line)))
         .chain(mounts)
+        .chain(by_fuse.then_some(Need::FuseOverlay(site.enable_overlay.line)))
         .collect()
 }

@@ -1,7 +1,8 @@
 //! Image files in a user namespace: FUSE servers show them as directories, and the plan names those.
 //!
 //! The kernel's overlay does not write to a FUSE file system. Where changes go into an image, fuse-overlayfs makes
-//! the whole root, with the mount points that the layers lack in a layer below all others.
+//! the whole root, with the mount points that the layers lack in a layer below all others. So it does where the kernel's
+//! overlay cannot use a directory, or where the site wants none of it.
 
 use super::host::in_user_namespace;
 use super::namespace::Outside;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Whether a plan names image files.
 #[must_use]
-pub fn is_needed(plan: &Plan) -> bool {
+pub fn has_image_files(plan: &Plan) -> bool {
     plan.images().any(|image| image.content != Content::Directory)
 }
 
@@ -35,6 +36,8 @@ pub struct View {
     pub outside: Outside,
     /// Whose the files of a squashfs are.
     pub owners: Owners,
+    /// Whether fuse-overlayfs stacks what the kernel could.
+    pub fuse_overlay: bool,
 }
 
 /// A plan of directories, and what its descriptors stand for.
@@ -78,13 +81,15 @@ pub fn serve(
         layers.push((at, layer.content));
     }
     let mut directories = match plan.writable {
-        Writable::Overlay(upper) if upper.content != Content::Directory => {
+        Writable::Overlay(upper) if view.fuse_overlay || upper.content != Content::Directory => {
             let shown = stagehand.show(&upper, Access::ReadWrite)?;
-            let mounts = stagehand.mounts(plan)?;
             let name = &view.outside.source(number(&upper))?.path;
-            let root = stagehand.overlay(plan, (&root, &layers), (&shown, name))?;
-            let root = stagehand.directory(&root)?;
-            Plan { root, layers: Vec::new(), writable: Writable::Root, mounts, ..plan.clone() }
+            stagehand.written(plan, (&root, &layers), (&shown, name))?
+        }
+        Writable::Tmpfs if view.fuse_overlay => {
+            let memory = stagehand.memory()?;
+            let name = &view.outside.source(number(&plan.root))?.path;
+            stagehand.written(plan, (&root, &layers), (&memory, name))?
         }
         _ => {
             let (root, layers) = stagehand.lowers(plan, &root, &layers)?;
@@ -240,7 +245,23 @@ impl Stagehand<'_, '_> {
         Ok(Image { descriptor: self.add(opened.into())?, content: Content::Directory })
     }
 
-    /// The root and the layers on it, for the kernel to stack; merged into one where it would misread one of them.
+    /// A directory for changes that are gone at the end.
+    fn memory(&mut self) -> Outcome<PathBuf> {
+        let at = self.new_directory()?;
+        let options = format!("mode=0755,size={}m", self.site.sessiondir_max_size.value);
+        mount(
+            Some("tmpfs"),
+            &at,
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            Some(options.as_str()),
+        )
+        .doing(|| format!("mounting memory at {}", shown(&at)))?;
+        Ok(at)
+    }
+
+    /// The root and the layers on it, for the kernel to stack; merged into one where it would misread one of them, or
+    /// may not.
     fn lowers(
         &mut self,
         plan: &Plan,
@@ -248,7 +269,8 @@ impl Stagehand<'_, '_> {
         layers: &[(PathBuf, Content)],
     ) -> Outcome<(Image, Vec<Image>)> {
         let for_kernel = layers.iter().map(|(layer, content)| kernel_reads(layer, *content));
-        if for_kernel.collect::<Outcome<Vec<bool>>>()?.into_iter().all(|reads| reads) {
+        let for_kernel = for_kernel.collect::<Outcome<Vec<bool>>>()?.into_iter().all(|reads| reads);
+        if for_kernel && (layers.is_empty() || !self.view.fuse_overlay) {
             let root = self.directory(root)?;
             let layers = layers.iter().map(|(layer, _)| self.directory(layer)).collect::<Outcome<_>>()?;
             return Ok((root, layers));
@@ -261,17 +283,30 @@ impl Stagehand<'_, '_> {
         Ok((self.directory(&at)?, Vec::new()))
     }
 
-    /// A root and the layers on it, lowest first; changes go into `upper` of an image, which has a name.
+    /// The plan of a root that is stacked and written to already.
+    fn written(
+        &mut self,
+        plan: &Plan,
+        lowers: (&Path, &[(PathBuf, Content)]),
+        changes: (&Path, &Path),
+    ) -> Outcome<Plan> {
+        let mounts = self.mounts(plan)?;
+        let root = self.overlay(plan, lowers, changes)?;
+        let root = self.directory(&root)?;
+        Ok(Plan { root, layers: Vec::new(), writable: Writable::Root, mounts, ..plan.clone() })
+    }
+
+    /// A root and the layers on it, lowest first; changes go into `upper` of a directory, which has a name.
     fn overlay(
         &mut self,
         plan: &Plan,
         (root, layers): (&Path, &[(PathBuf, Content)]),
-        (image, name): (&Path, &Path),
+        (changes, name): (&Path, &Path),
     ) -> Outcome<PathBuf> {
         let skeleton = self.skeleton(plan)?;
         let layers = directories_of(layers)?;
         let lowers = layers.iter().rev().map(PathBuf::as_path).chain([root, skeleton.as_path()]).collect();
-        let (upper, work) = (writable_part(image, "upper")?, writable_part(image, "work")?);
+        let (upper, work) = (writable_part(changes, "upper")?, writable_part(changes, "work")?);
         let at = self.new_directory()?;
         self.servers.overlay(&Overlay { lowers, upper: Some((&upper, &work)) }, name, &at)?;
         Ok(at)

@@ -95,7 +95,7 @@ pub fn start(planned: Planned, payload: Payload, intent: &Intent, site: &Setting
     let stage = PathBuf::from(launch::stage());
     let interrupts = Interrupts::hold()?;
     let mut servers = Servers::new(&programs, &interrupts);
-    let view = View { outside, owners: lender.owners(&mapping) };
+    let view = View { outside, owners: lender.owners(&mapping), fuse_overlay: false };
     let mut served = serving::serve(&plan, site, &view, &mut servers, None, &stage)?;
     served.places.extend(served.plan.account_files.iter().filter_map(|file| place_of(*file)));
     let memory_mib = (lender != Lender::Root).then_some(site.sessiondir_max_size.value);

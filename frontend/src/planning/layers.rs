@@ -1,7 +1,7 @@
 //! The layers of the container's root: the image, what is embedded in it, overlays, and where writes go.
 
-use super::Sources;
-use super::unfit::{self, Role};
+use super::unfit::{Role, Unfit};
+use super::{Sources, by_site};
 use crate::error::{Doing, Failure, Outcome};
 use crate::image::{
     self, Access, EmbeddedContent, Ext3, Format, Image, RootContent, SifImage, open_writable_if_permitted,
@@ -29,6 +29,8 @@ pub(super) struct Stack {
     pub(super) image: PathBuf,
     /// What an OCI image says of its processes.
     pub(super) config: Option<ImageConfig>,
+    /// What the kernel's overlay cannot use.
+    pub(super) unfit: Option<Unfit>,
 }
 
 /// Opens, inspects and locks everything the root consists of.
@@ -40,8 +42,15 @@ pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> 
     let image = image::open(&intent.image, access)?;
     let content = root_content(&image, intent)?;
     let root = protocol::Image { descriptor: sources.add_image(&image)?, content };
-    let mut builder =
-        Builder { intent, site, sources, layers: Vec::new(), upper: None, directories: Vec::new() };
+    let mut builder = Builder {
+        intent,
+        site,
+        sources,
+        layers: Vec::new(),
+        upper: None,
+        directories: Vec::new(),
+        unfit: None,
+    };
     let mut writable = Writable::Nothing;
     match &image.format {
         Format::Sif(sif) => {
@@ -67,7 +76,7 @@ pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> 
     for request in &intent.overlays {
         builder.overlay(request).map_err(|failure| failure.context("while loading overlay images"))?;
     }
-    let Builder { layers, upper, .. } = builder;
+    let Builder { layers, upper, mut unfit, .. } = builder;
     if let Some((overlay, path)) = upper {
         if intent.writable_tmpfs {
             return Err(Failure::new(format!(
@@ -80,25 +89,25 @@ pub(super) fn stack(intent: &Intent, site: &Settings, sources: &mut Sources) -> 
         writable = Writable::Overlay(overlay);
     }
     if intent.writable_tmpfs {
-        require_overlay(site, "--writable-tmpfs requires")?;
+        require_overlay(intent, site, "--writable-tmpfs requires")?;
         writable = Writable::Tmpfs;
     }
     if intent.oci.is_some() {
-        require_overlay(site, "--oci requires")?;
+        require_overlay(intent, site, "--oci requires")?;
     }
     if writable == Writable::Nothing && intent.oci.is_some_and(|oci| oci.compat) {
         writable = Writable::Tmpfs;
     }
     let stacked = !layers.is_empty() || matches!(writable, Writable::Overlay(_) | Writable::Tmpfs);
     if stacked && image.format == Format::Sandbox {
-        unfit::check(&image.file, &image.path, Role::Lower)?;
+        unfit = unfit.or_else(|| Unfit::find(&image.file, &image.path, Role::Lower));
     }
     let config = match &image.format {
         Format::OciSif(oci) => Some(ImageConfig::read(&oci.config.bytes, &image.path)?),
         _ => None,
     };
     config.iter().filter_map(|config| config.arch).try_for_each(require_runnable)?;
-    Ok(Stack { root, layers, writable, image: image.path, config })
+    Ok(Stack { root, layers, writable, image: image.path, config, unfit })
 }
 
 fn no_writable_overlay(intent: &Intent) -> Failure {
@@ -211,19 +220,15 @@ fn emulator(arch: Arch) -> &'static str {
     }
 }
 
-/// `enable overlay` forbids what `what` begins to say.
-fn require_overlay(site: &Settings, what: &str) -> Outcome<()> {
-    if site.kernel_overlay() {
-        return Ok(());
-    }
-    let word = if site.enable_overlay.value == EnableOverlay::No { "no" } else { "driver" };
+/// `enable overlay` forbids what `what` begins to say. OCI mode has only the kernel's overlay.
+fn require_overlay(intent: &Intent, site: &Settings, what: &str) -> Outcome<()> {
+    let word = match site.enable_overlay.value {
+        EnableOverlay::No => "no",
+        EnableOverlay::Driver if intent.oci.is_some() => "driver",
+        EnableOverlay::Driver | EnableOverlay::Yes | EnableOverlay::Try => return Ok(()),
+    };
     let text = format!("{what} 'enable overlay = yes': set to '{word}' by administrator");
     Err(by_site(text, site.enable_overlay.line))
-}
-
-fn by_site(text: String, line: Option<u32>) -> Failure {
-    let line = line.map_or_else(String::new, |line| format!(" line {line}"));
-    Failure::new(text).hint(format!("see {}{line}", crate::site::path()))
 }
 
 struct Builder<'a> {
@@ -234,6 +239,7 @@ struct Builder<'a> {
     upper: Option<(protocol::Image, PathBuf)>,
     /// Device and inode of each directory, which the kernel stacks once only.
     directories: Vec<(u64, u64)>,
+    unfit: Option<Unfit>,
 }
 
 impl Builder<'_> {
@@ -242,7 +248,7 @@ impl Builder<'_> {
         if sif.overlays.is_empty() {
             return Ok(());
         }
-        require_overlay(self.site, "SIF overlay partition requires")?;
+        require_overlay(self.intent, self.site, "SIF overlay partition requires")?;
         let mut wanted = write;
         for partition in &sif.overlays {
             match partition.content {
@@ -272,7 +278,7 @@ impl Builder<'_> {
 
     /// One `--overlay`.
     fn overlay(&mut self, request: &OverlayRequest) -> Outcome<()> {
-        require_overlay(self.site, "overlay images requires")?;
+        require_overlay(self.intent, self.site, "overlay images requires")?;
         let path = &request.path;
         let opened = if request.read_only {
             image::open(path, Access::ReadOnly)
@@ -325,7 +331,7 @@ impl Builder<'_> {
     fn directory(&mut self, image: &Image, write: bool) -> Outcome<()> {
         self.require_writable(image, write)?;
         let role = if write { Role::Upper } else { Role::Lower };
-        unfit::check(&image.file, &image.path, role)?;
+        self.unfit = self.unfit.take().or_else(|| Unfit::find(&image.file, &image.path, role));
         let found = image.file.metadata().doing(|| format!("looking at {}", shown(&image.path)))?;
         let this = (found.dev(), found.ino());
         if self.directories.contains(&this) {

@@ -49,6 +49,8 @@ pub struct Planned {
     pub config: Option<ImageConfig>,
     /// Why it is started in the way it is.
     pub reason: Reason,
+    /// Whether fuse-overlayfs stacks the layers, although they are no image files.
+    pub fuse_overlay: bool,
     /// How the caller becomes root in it, where he wants to.
     pub fakeroot: Option<Fakeroot>,
 }
@@ -166,8 +168,16 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
             .hint(format!("at most {} overlays and {} mounts", protocol::LAYERS_MAX, protocol::MOUNTS_MAX)),
         other => Failure::new(format!("the plan contradicts itself: {other:?}")),
     })?;
-    let reason = flow::choose(&facts.with_plan(&plan, site));
+    let facts = facts.with_plan(&plan, site, stack.unfit.as_ref().map(|unfit| unfit.file_system));
+    let reason = flow::choose(&facts);
+    if let Some(unfit) = stack.unfit
+        && (reason.flow() == Flow::Setuid || intent.oci.is_some())
+    {
+        return Err(unfit.refuse().context("while loading overlay images"));
+    }
+    require_permitted(&reason, site)?;
     Ok(Planned {
+        fuse_overlay: facts.needs_fuse_overlay(),
         plan,
         sources: sources.all,
         image: stack.image,
@@ -178,6 +188,22 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         reason,
         fakeroot,
     })
+}
+
+/// `allow user ns` forbids user namespaces, whatever asks for one.
+fn require_permitted(reason: &Reason, site: &Settings) -> Outcome<()> {
+    let setting = &site.allow_user_ns;
+    if setting.value || reason.flow() == Flow::Setuid {
+        return Ok(());
+    }
+    let text = format!("User namespace required but not allowed by configuration: {reason}");
+    Err(by_site(text, setting.line))
+}
+
+/// Something that a line of the site's file forbids.
+fn by_site(text: String, line: Option<u32>) -> Failure {
+    let line = line.map_or_else(String::new, |line| format!(" line {line}"));
+    Failure::new(text).hint(format!("see {}{line}", site::path()))
 }
 
 /// Who may change the accounts of the image sees them as they are: packages add users.

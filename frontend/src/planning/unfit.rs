@@ -1,11 +1,11 @@
 //! File systems that the kernel's overlay cannot use, as far as they can be told beforehand. Only directories are
 //! concerned: an image file on any of them is a file like others.
 
-use crate::error::{Failure, Outcome};
+use crate::error::Failure;
 use crate::message::shown;
 use nix::sys::statfs::fstatfs;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a directory is to be in an overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,29 +26,36 @@ const UNFIT: [(u32, &str, bool); 6] = [
     (0xAAD7_AAEA, "PANFS", true),
 ];
 
-/// Refuses a directory of a file system that is unfit for the role.
-///
-/// # Errors
-/// It is; the message names the file system.
-pub(super) fn check(directory: &File, path: &Path, role: Role) -> Outcome<()> {
-    // The kernel tells what nobody told beforehand.
-    let Ok(data) = fstatfs(directory) else {
-        return Ok(());
-    };
-    // The numbers have 32 bits; the field has a sign and more bits on some architectures.
-    let number = data.filesystem_type().0 as u32;
-    let Some(name) = unfit(number, role) else {
-        return Ok(());
-    };
-    let role = match role {
-        Role::Lower => "lower",
-        Role::Upper => "upper",
-    };
-    Err(Failure::new(format!(
-        "{} is located on a {name} filesystem incompatible as overlay {role} directory",
-        shown(path)
-    ))
-    .hint("an overlay image works there ('overlay create'), and so does a directory on a local disk"))
+/// A directory of a file system that is unfit for its role.
+pub(super) struct Unfit {
+    path: PathBuf,
+    role: Role,
+    /// The file system's name.
+    pub(super) file_system: &'static str,
+}
+
+impl Unfit {
+    /// Looks at a directory.
+    pub(super) fn find(directory: &File, path: &Path, role: Role) -> Option<Self> {
+        // The kernel tells what nobody told beforehand.
+        let data = fstatfs(directory).ok()?;
+        // The numbers have 32 bits; the field has a sign and more bits on some architectures.
+        let file_system = unfit(data.filesystem_type().0 as u32, role)?;
+        Some(Self { path: path.to_owned(), role, file_system })
+    }
+
+    /// What to say where only the kernel's overlay can be used.
+    pub(super) fn refuse(self) -> Failure {
+        let (path, file_system) = (shown(&self.path), self.file_system);
+        let role = match self.role {
+            Role::Lower => "lower",
+            Role::Upper => "upper",
+        };
+        Failure::new(format!(
+            "{path} is located on a {file_system} filesystem incompatible as overlay {role} directory"
+        ))
+        .hint("an overlay image works there ('overlay create'), and so does a directory on a local disk")
+    }
 }
 
 fn unfit(number: u32, role: Role) -> Option<&'static str> {

@@ -145,9 +145,9 @@ fn overlays(site: &Settings) -> Vec<Finding> {
         ));
     }
     if overlay.value == EnableOverlay::Driver {
-        findings.push(warning(
+        findings.push(info(
             overlay.line,
-            "'driver' asks for overlays through FUSE, which this version does not have: overlays are refused",
+            "with 'driver' users' overlays are made by fuse-overlayfs, in user namespaces; root has none",
         ));
     }
     findings
@@ -158,7 +158,7 @@ fn images(site: &Settings) -> Vec<Finding> {
     if !site.allow_setuid.value {
         findings.push(info(
             site.allow_setuid.line,
-            "with 'allow setuid = no' only root can run containers: this version has no other way",
+            "with 'allow setuid = no' users' containers run in user namespaces only",
         ));
     }
     let squashfs = site.kernel_squashfs();
@@ -166,8 +166,8 @@ fn images(site: &Settings) -> Vec<Finding> {
     for (kind, (allowed, directive, line)) in [("squashfs", squashfs), ("ext3", extfs)] {
         if !allowed {
             let text = format!(
-                "by \"{directive}\" users cannot use {kind} images, nor SIF images that hold one: this version does \
-                 not mount them through FUSE"
+                "by \"{directive}\" users' containers with {kind} images, or with SIF images that hold one, run in \
+                 user namespaces, through FUSE"
             );
             findings.push(info(line, text));
         }
@@ -179,7 +179,8 @@ fn images(site: &Settings) -> Vec<Finding> {
         let line = site.allow_container_dir.line;
         findings.push(warning(
             line,
-            "no kind of image is left that users could run: all are refused by 'allow container …' or 'allow kernel …'",
+            "no kind of image is left that the setuid starter runs for users: all are refused by 'allow container …' or \
+             'allow kernel …'",
         ));
     }
     let limited = &site.allow_setuid_mount_squashfs;
@@ -310,6 +311,22 @@ mod tests {
         one("sessiondir max size = 0\n", 1, "full at once");
         one("memory fs type = ramfs\n", 1, "no limit");
         one("allow setuid-mount squashfs = iflimited\n", 1, "means 'no'");
+    }
+
+    #[test]
+    fn settings_that_lead_to_user_namespaces_say_so_and_are_not_wrong() {
+        for (text, part) in [
+            ("allow setuid = no\n", "user namespaces only"),
+            ("enable overlay = driver\n", "by fuse-overlayfs"),
+            ("allow kernel extfs = no\n", "through FUSE"),
+        ] {
+            assert_eq!(wrong(text), []);
+            let found = findings(&Settings::parse(text.as_bytes()).unwrap());
+            assert!(
+                found.iter().any(|finding| finding.line == Some(1) && finding.text.contains(part)),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]
