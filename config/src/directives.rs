@@ -164,7 +164,7 @@ directives! {
             ["Whether file systems that the host mounts later appear in containers that already run."];
         user_bind_control: bool = true, "user bind control", Both, Starter,
             ["Whether users may bind files and directories of their choice."];
-        enable_fusemount: bool = true, "enable fusemount", Both, Nobody,
+        enable_fusemount: bool = true, "enable fusemount", Both, Frontend,
             ["Whether users may have FUSE file systems mounted for them."];
     }
     subject "Overlays" {

@@ -7,6 +7,7 @@ use crate::flow::proc;
 use crate::flow::serving::{self, Directories, View};
 use crate::flow::{Flow, Reason, ownership};
 use crate::fuse::{Owners, Servers};
+use crate::fusemount;
 use crate::making::Interrupts;
 use crate::message;
 use crate::monitor;
@@ -65,7 +66,7 @@ pub fn start(
     extracted: Option<Extracted>,
 ) -> Outcome<Infallible> {
     message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
-    let payload = sealed(&payload::encode(payload)?)?;
+    let payload = fusemount::equip(sealed(&payload::encode(payload)?)?, &payload.file_systems)?;
     let mapping = planned.mapping();
     let Planned { plan, sources, reason, fuse_overlay, .. } = planned;
     match reason.flow() {

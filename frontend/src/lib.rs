@@ -22,6 +22,7 @@ pub mod lock;
 pub mod file;
 pub mod making;
 pub mod fuse;
+pub mod fusemount;
 pub mod overlay;
 pub mod build;
 pub mod inspect;

@@ -68,6 +68,11 @@ pub struct Payload {
     pub restrictions: Restrictions,
     /// The program is run with the `fakeroot` command of the host.
     pub fakeroot: bool,
+    /// `--fusemount`, in order.
+    pub file_systems: Vec<FuseMount>,
+    /// In an instance whose file systems are in namespaces of their own: the process that keeps these, as the instance
+    /// numbers it.
+    pub keeper: Option<i32>,
     /// With a PID namespace: stay as process 1, reap, and forward signals. False with `--no-init`, where the
     /// program itself is process 1.
     pub shim: bool,
@@ -79,6 +84,28 @@ pub struct Payload {
     pub message_level: i8,
     /// Whether messages may be coloured.
     pub colour: bool,
+}
+
+/// A FUSE file system that a program of the user's choice serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FuseMount {
+    /// Where the program runs.
+    pub side: Side,
+    /// The program goes into the background by itself once it serves.
+    pub daemon: bool,
+    /// The program and its arguments, without the mount point; never empty.
+    pub command: Vec<Text>,
+    /// Where the file system is in the container.
+    pub place: Text,
+}
+
+/// Where a FUSE file system's server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// In the container, as one of its programs.
+    Container,
+    /// On the host.
+    Host,
 }
 
 /// The process in a container that an OCI runtime makes. It tells whoever waits on descriptor

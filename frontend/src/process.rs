@@ -52,6 +52,14 @@ impl Process {
         (stat.started == started && !stat.dead).then_some(Self(held))
     }
 
+    /// A child of this process, which nobody has waited for.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn of_child(pid: Pid) -> Result<Self, Errno> {
+        Ok(Self(hold(pid)?))
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

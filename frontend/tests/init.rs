@@ -202,6 +202,8 @@ fn payload() -> Payload {
         app: None,
         restrictions: Restrictions::default(),
         fakeroot: false,
+        file_systems: Vec::new(),
+        keeper: None,
         shim: false,
         instance: false,
         message_level: 1,

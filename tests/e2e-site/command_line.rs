@@ -84,12 +84,7 @@ fn help_and_version_go_to_standard_output_and_end_with_0() {
 #[test]
 fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
     let (world, image) = world_and_image();
-    for (option, value) in [
-        ("--nvccli", ""),
-        ("--netns-path=/x", ""),
-        ("--allow-setuid", ""),
-        ("--fusemount=host:sshfs /mnt", ""),
-    ] {
+    for (option, value) in [("--nvccli", ""), ("--netns-path=/x", ""), ("--allow-setuid", "")] {
         let name = option.split('=').next().unwrap_or_default();
         let output = inside(&world, &[option], &image, "true").run();
         output.assert_fatal(&format!("{name} is not supported{value}"));

@@ -80,7 +80,7 @@ fn nothing_that_is_refused_is_offered() {
     let world = World::new();
     let share = world.installed().prefix().join("share");
     let bash = fs::read_to_string(share.join("bash-completion/completions/lamina")).expect("it is installed");
-    assert!(bash.contains("--overlay ") && !bash.contains("--fusemount"));
+    assert!(bash.contains("--overlay ") && !bash.contains("--nvccli"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod paths;
 mod bad_images;
 mod places;
 mod images;
+mod fusemount;
 mod guides;
 mod documentation;
 mod examples;

@@ -210,6 +210,12 @@ impl Rules<'_> {
         }
     }
 
+    /// Whether FUSE file systems may be mounted for users.
+    #[must_use]
+    pub fn of_file_system(&self) -> Rule {
+        self.switch("enable fusemount", &self.site.enable_fusemount)
+    }
+
     fn of_dev(&self, dev: Dev) -> Vec<Rule> {
         let setting = &self.site.mount_dev;
         let allows = match (setting.value, dev) {

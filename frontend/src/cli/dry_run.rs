@@ -5,9 +5,12 @@ use crate::error::{Doing, Outcome};
 use crate::flow::Flow;
 use crate::intent::DryRun;
 use crate::message::shown;
+use crate::payload::{FuseMount, Side};
 use crate::planning::Planned;
-use protocol::{AccountFile, Bind, Content, Descriptor, Dev, Image, Mount, Window, Writable};
+use protocol::{AccountFile, Bind, ContainerPath, Content, Descriptor, Dev, Image, Mount, Window, Writable};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
 
 /// Prints what would be asked of the starter.
 ///
@@ -18,11 +21,24 @@ pub(super) fn print(planned: &Planned, form: DryRun) -> Outcome<()> {
         DryRun::Text => in_words(planned),
         DryRun::Json => {
             let sources: Vec<String> = planned.sources.iter().map(|source| shown(&source.path)).collect();
+            let file_systems: Vec<_> = planned
+                .file_systems
+                .iter()
+                .map(|served| {
+                    serde_json::json!({
+                        "destination": lossy(&served.place),
+                        "command": served.command.iter().map(|word| lossy(word)).collect::<Vec<_>>(),
+                        "host": served.side == Side::Host,
+                        "daemon": served.daemon,
+                    })
+                })
+                .collect();
             let whole = serde_json::json!({
                 "plan": planned.plan,
                 "sources": sources,
                 "flow": planned.flow().name(),
                 "reason": planned.reason.to_string(),
+                "file_systems": file_systems,
             });
             let mut text =
                 serde_json::to_string_pretty(&whole).doing(|| "writing the plan as JSON".into())?;
@@ -49,6 +65,10 @@ fn in_words(planned: &Planned) -> String {
         let (place, what) = describe(planned, mount);
         line("mount", format!("{place:<24} {what}"));
     }
+    for served in &planned.file_systems {
+        let (place, what) = file_system(served);
+        line("mount", format!("{place:<24} {what}"));
+    }
     for file in &plan.account_files {
         line("mount", format!("{:<24} {}", file.path(), account_file(*file)));
     }
@@ -71,6 +91,20 @@ pub(super) fn account_file(file: AccountFile) -> &'static str {
         AccountFile::Hostname => "the container's own name",
         AccountFile::ResolvConf => "the name servers of --dns",
     }
+}
+
+/// Where a FUSE file system is, and who serves it, in words.
+pub(super) fn file_system(served: &FuseMount) -> (String, String) {
+    let side = match served.side {
+        Side::Container => "in the container",
+        Side::Host => "on the host",
+    };
+    let what = format!("served by '{}' {side}", lossy(&served.command.join(&b' ')));
+    (lossy(&served.place), what)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    shown(OsStr::from_bytes(bytes))
 }
 
 /// Where writes go, in words.
@@ -120,6 +154,11 @@ pub(super) fn image(planned: &Planned, image: &Image) -> String {
     }
 }
 
+/// Whether a FUSE file system is mounted here.
+fn serves(planned: &Planned, place: &ContainerPath) -> bool {
+    planned.file_systems.iter().any(|served| served.place == place.as_bytes())
+}
+
 /// The place of a mount, and what is there.
 pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
     let bind = |bind: &Bind| {
@@ -143,6 +182,9 @@ pub(super) fn describe(planned: &Planned, mount: &Mount) -> (String, String) {
         Mount::ResolvConf => fixed("/etc/resolv.conf", "the host's"),
         Mount::SiteBind(destination) => (destination.to_string(), "by 'bind path' of the site".into()),
         Mount::Home(inner) | Mount::Hostfs(inner) | Mount::User(inner) => bind(inner),
+        Mount::Scratch { destination, .. } if serves(planned, destination) => {
+            (destination.to_string(), "a mount point".into())
+        }
         Mount::Scratch { destination, .. } => (destination.to_string(), "memory".into()),
         Mount::Data { image: data, within, destination, writable } => {
             let part = within.as_ref().map_or_else(String::new, |path| format!("{path} of "));

@@ -98,6 +98,10 @@ fn parts(planned: &Planned, intent: &Intent, rules: Rules) -> Outcome<Vec<Part>>
         }
         parts.push(part("mount", format!("{place:<24} {what}"), all));
     }
+    for served in &planned.file_systems {
+        let (place, what) = dry_run::file_system(served);
+        parts.push(part("mount", format!("{place:<24} {what}"), vec![rules.of_file_system()]));
+    }
     for file in &plan.account_files {
         let what = format!("{:<24} {}", file.path(), dry_run::account_file(*file));
         parts.push(part("mount", what, rules.of_account_file(*file)));

@@ -109,6 +109,7 @@ pub(super) fn start(
         home,
         restrictions,
         fakeroot,
+        keeper: processes.keeper,
     };
     enter_group(intent.limits.as_ref(), &caller)?;
     let become_container = |outlets: &instance::Outlets| {
@@ -180,6 +181,7 @@ pub(super) fn join(
         resident: &caller,
         restrictions: &record.restrictions,
         fakeroot: record.fakeroot,
+        keeper: record.keeper,
         plan: None,
     };
     let payload = planning::payload(&intent, container, signals);

@@ -12,10 +12,18 @@ use std::path::Path;
 
 const DEVICE: &str = "/dev/fuse";
 
+/// A new connection, to nothing yet.
+///
+/// # Errors
+/// The device is closed to the caller, or the kernel has none.
+pub(crate) fn open_device() -> Outcome<File> {
+    OpenOptions::new().read(true).write(true).open(DEVICE).map_err(unopened)
+}
+
 /// Mounts what `program` will serve and returns the connection to hand to it. Until somebody answers there, whoever looks
 /// at the mount waits; when the last copy of the connection is closed, every access fails.
 pub(super) fn mount(program: &str, subject: &Path, access: Access, at: &Path) -> Outcome<File> {
-    let connection = OpenOptions::new().read(true).write(true).open(DEVICE).map_err(unopened)?;
+    let connection = open_device()?;
     let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
     // The container's other users may look, and the kernel decides what each of them may do.
     let options = format!(

@@ -9,6 +9,7 @@ mod action;
 mod environment;
 mod execute;
 mod fakeroot;
+mod fusemount;
 mod instance;
 mod machine;
 mod restrictions;
@@ -20,6 +21,7 @@ mod signals;
 mod working_directory;
 
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
+use crate::fusemount::Door;
 use crate::message::{self, Level};
 use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload, Text};
 use crate::sys::descriptors;
@@ -27,7 +29,6 @@ use environment::Environment;
 use execute::Program;
 pub(crate) use shell::matches_pattern;
 use std::convert::Infallible;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// The word that makes this program wait outside for process 1 of a PID namespace.
@@ -76,7 +77,7 @@ fn status_of(ending: &Ending) -> i32 {
 
 /// The whole run inside the container.
 fn enter_container() -> Result<Infallible, Ending> {
-    let (payload, originals) = receive()?;
+    let (payload, originals, door) = receive()?;
     message::configure(payload.message_level, payload.colour);
     if payload.oci.is_some() {
         runtime::take_over().doing(|| "taking over from the OCI runtime".into())?;
@@ -84,18 +85,32 @@ fn enter_container() -> Result<Infallible, Ending> {
     accounts::write(&payload, &originals);
     drop(originals);
     signals::set_umask(payload.umask);
-    let directory = working_directory::enter(&payload)?;
-    let mut environment = environment::compute(&payload, &directory)?;
-    let command = action::choose(&payload, &mut environment)?;
     if payload.instance {
-        return Err(instance::run(&payload, command, environment));
+        return Err(instance::run(&payload, door));
     }
+    let served = match (door, payload.keeper) {
+        (Some(door), _) => Some(fusemount::mount(&payload, door)?),
+        (None, Some(keeper)) => {
+            fusemount::join(keeper)?;
+            None
+        }
+        (None, None) => None,
+    };
+    let (command, mut environment) = prepare(&payload)?;
     let program = find(&payload, command, &mut environment)?;
     // The daemon of the fakeroot command ends with this process, so this process ends with the program.
-    if payload.fakeroot || (payload.shim && nix::unistd::getpid().as_raw() == 1) {
-        return Err(shim::run(&payload, program, &environment));
+    if served.is_some() || payload.fakeroot || (payload.shim && nix::unistd::getpid().as_raw() == 1) {
+        return Err(shim::run(&payload, program, &environment, served));
     }
     Err(become_program(&payload, program, &environment).into())
+}
+
+/// Goes where the program starts, and works out its command line and environment. An instance may have none.
+fn prepare(payload: &Payload) -> Result<(Vec<Text>, Environment), Ending> {
+    let directory = working_directory::enter(payload)?;
+    let mut environment = environment::compute(payload, &directory)?;
+    let command = action::choose(payload, &mut environment)?;
+    Ok((command, environment))
 }
 
 /// The program of a command line, and what its environment needs beside it.
@@ -116,16 +131,18 @@ fn become_program(payload: &Payload, program: Program, environment: &Environment
     }
 }
 
-/// The payload, and the image's own account files in the order of [`protocol::AccountFile`].
-fn receive() -> Outcome<(Payload, accounts::Originals)> {
+/// The payload, the image's own account files in the order of [`protocol::AccountFile`], and the way to the host for FUSE
+/// file systems.
+fn receive() -> Outcome<(Payload, accounts::Originals, Option<Door>)> {
     let doing = || "reading the payload".to_owned();
-    let file = File::from(descriptors::adopt(protocol::PAYLOAD_FD).doing(doing)?);
+    let payload = descriptors::adopt(protocol::PAYLOAD_FD).doing(doing)?;
     let originals = accounts::Originals::adopt();
+    let (file, door) = Door::receive(payload)?;
     let length = usize::try_from(file.metadata().doing(doing)?.len()).unwrap_or(usize::MAX);
     if length > PAYLOAD_BYTES_MAX {
         return Err(Failure::new("while reading the payload: it is longer than 8 MiB"));
     }
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0).doing(doing)?;
-    Ok((payload::decode(&bytes)?, originals))
+    Ok((payload::decode(&bytes)?, originals, door))
 }

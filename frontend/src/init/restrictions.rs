@@ -39,6 +39,16 @@ pub(super) fn are_any(restrictions: &Restrictions) -> bool {
     *restrictions != Restrictions::default()
 }
 
+/// Gives up every capability for good: those of a user namespace that the program is not to have.
+///
+/// # Errors
+/// None is known to whoever has them.
+pub(super) fn give_up_everything() -> Outcome<()> {
+    let doing = || "giving up capabilities".to_owned();
+    bound(CapabilitySet::empty()).doing(doing)?;
+    keep(CapabilitySet::empty()).doing(doing)
+}
+
 /// Leaves only these to be gained at an exec.
 fn bound(kept: CapabilitySet) -> Result<(), Errno> {
     for number in 0..u64::BITS {

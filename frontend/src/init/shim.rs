@@ -4,6 +4,7 @@
 use crate::error::Doing;
 use crate::init::environment::Environment;
 use crate::init::execute::Program;
+use crate::init::fusemount::Served;
 use crate::init::{Ending, become_program, restrictions, status_of};
 use crate::payload::{Dialect, Payload};
 use crate::sys::children;
@@ -23,7 +24,12 @@ pub(super) const NAP: Duration = Duration::from_secs(3600);
 const ARGUMENTS_FIELD: usize = 45;
 
 /// Starts the program and stays until it ends.
-pub(super) fn run(payload: &Payload, program: Program, environment: &Environment) -> Ending {
+pub(super) fn run(
+    payload: &Payload,
+    program: Program,
+    environment: &Environment,
+    served: Option<Served>,
+) -> Ending {
     prepare(payload);
     let is_process_1 = nix::unistd::getpid().as_raw() == 1;
     let child = fork::fork_to(|| {
@@ -34,7 +40,11 @@ pub(super) fn run(payload: &Payload, program: Program, environment: &Environment
         status_of(&become_program(payload, program, environment).into())
     });
     match child.doing(|| "starting the program".into()) {
-        Ok(child) => Ending::Status(wait(child)),
+        Ok(child) => {
+            let status = wait(child);
+            served.into_iter().for_each(Served::end);
+            Ending::Status(status)
+        }
         Err(failure) => failure.into(),
     }
 }

@@ -57,6 +57,8 @@ pub struct Record {
     pub restrictions: Restrictions,
     /// Whether programs that join are run by the `fakeroot` command.
     pub fakeroot: bool,
+    /// The process that keeps the namespaces of its FUSE file systems, as the instance numbers it.
+    pub keeper: Option<i32>,
 }
 
 /// Where one user's records and logs are.
@@ -212,6 +214,7 @@ mod tests {
             home: "/home/anna".into(),
             restrictions: Restrictions::default(),
             fakeroot: false,
+            keeper: None,
         }
     }
 

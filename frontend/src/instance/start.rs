@@ -42,6 +42,8 @@ pub struct Processes {
     pub monitor: Pid,
     /// When that was started.
     pub monitor_started: u64,
+    /// The process that keeps the namespaces of FUSE file systems, as the instance numbers it.
+    pub keeper: Option<i32>,
 }
 
 /// What the new process takes along: the socket on which it tells that it is there, and its logs.
@@ -91,11 +93,12 @@ pub fn start(
     })
     .doing(|| format!("starting a process for instance {name}"))?;
     drop(outlets);
-    let started = teller(&ours).and_then(|first| Some((first, start_of(first)?, start_of(monitor)?)));
-    let Some((first, started, monitor_started)) = started else {
+    let started =
+        teller(&ours).and_then(|(first, keeper)| Some((first, keeper, start_of(first)?, start_of(monitor)?)));
+    let Some((first, keeper, started, monitor_started)) = started else {
         return Ok(Err(report(monitor, &logs.err, before)));
     };
-    let processes = Processes { first, started, monitor, monitor_started };
+    let processes = Processes { first, started, monitor, monitor_started, keeper };
     reserved.keep(&describe(processes, &logs))?;
     Ok(Ok(processes))
 }
@@ -121,10 +124,10 @@ fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Waits for the one message, and returns who sent it, as this process numbers processes; `None` when there is none left
-/// who could send it.
-fn teller(socket: &OwnedFd) -> Option<Pid> {
-    let mut word = [0; 1];
+/// Waits for the one message, and returns who sent it, as this process numbers processes, and what it says; `None` when
+/// there is none left who could send it.
+fn teller(socket: &OwnedFd) -> Option<(Pid, Option<i32>)> {
+    let mut word = [0; size_of::<i32>()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
@@ -134,10 +137,11 @@ fn teller(socket: &OwnedFd) -> Option<Pid> {
             other => break other.ok()?,
         }
     };
-    (received.bytes == 1).then_some(())?;
+    (received.bytes == word.len()).then_some(())?;
+    let keeper = i32::from_le_bytes(word);
     ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmCredentials(sender) => {
-            Some(Pid::from_raw(sender.pid.as_raw_nonzero().get()))
+            Some((Pid::from_raw(sender.pid.as_raw_nonzero().get()), (keeper != 0).then_some(keeper)))
         }
         _ => None,
     })
@@ -160,12 +164,14 @@ fn report(monitor: Pid, log: &Path, before: u64) -> i32 {
     status
 }
 
-/// For process 1 of an instance, whose standard input is the socket: tells that it is there.
+/// For process 1 of an instance, whose standard input is the socket: tells that it is there, and who keeps the namespaces
+/// of its FUSE file systems.
 ///
 /// # Errors
 /// Nobody listens any more, or standard input is something else.
-pub fn tell(socket: &OwnedFd) -> Outcome<()> {
-    rustix::net::send(socket, b"1", rustix::net::SendFlags::NOSIGNAL)
+pub fn tell(socket: &OwnedFd, keeper: Option<Pid>) -> Outcome<()> {
+    let word = keeper.map_or(0, Pid::as_raw).to_le_bytes();
+    rustix::net::send(socket, &word, rustix::net::SendFlags::NOSIGNAL)
         .map(drop)
         .map_err(|error| Failure::new(format!("while telling that the instance runs: {error}")))
 }

@@ -1,6 +1,7 @@
 //! What the user wants, with every flag, variable and default settled and no image looked at yet.
 
 mod binds;
+mod fusemount;
 mod limits;
 mod oci;
 mod security;
@@ -17,7 +18,7 @@ use crate::cli::given::{Environment, Given, items};
 use crate::error::{Failure, Outcome};
 use crate::flow::fakeroot;
 use crate::message::{self, shown};
-use crate::payload::{Action, Dialect, EnvironmentFile, Text};
+use crate::payload::{Action, Dialect, EnvironmentFile, FuseMount, Text};
 use protocol::{ContainerPath, Hostname};
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -47,6 +48,8 @@ pub struct Intent {
     pub binds: Vec<BindRequest>,
     /// `--bind` and its variables as text, for `SINGULARITY_BIND`.
     pub bind_text: Text,
+    /// `--fusemount`, in order.
+    pub file_systems: Vec<FuseMount>,
     /// Where the home directory comes from.
     pub home: HomeRequest,
     /// `--no-mount`
@@ -213,6 +216,7 @@ impl Intent {
             writable_tmpfs: given.is_on("writable-tmpfs") && !given.is_on("writable"),
             binds: binds::parse(given.all("bind"), given.all("mount"))?,
             bind_text: given.all("bind").join(OsStr::new(",")).into_vec(),
+            file_systems: fusemount::parse(given.all("fusemount"))?,
             home: home(&given)?,
             no_mount: NoMount::new(given.all("no-mount")),
             contain: given.is_on("contain"),
@@ -272,6 +276,10 @@ fn expand(given: &mut Given) {
         for name in ["contain", "pid", "ipc", "cleanenv"] {
             given.imply(name);
         }
+    }
+    if !given.all("fusemount").is_empty() {
+        // Its servers end with the container.
+        given.imply("pid");
     }
 }
 

@@ -43,6 +43,9 @@ pub(super) fn settle(given: &mut Given) -> Outcome<Option<Oci>> {
     if given.all("no-mount").iter().any(|name| name == "proc") {
         return meaningless("no-mount proc", "the program is started through /proc; leave it out");
     }
+    if !given.all("fusemount").is_empty() {
+        return meaningless("fusemount", "mount the file system on the host and show it with --bind");
+    }
     // A PID namespace ends with its first process, and everything in it.
     given.imply("pid");
     if compat {

@@ -27,6 +27,8 @@ pub struct Container<'a> {
     pub restrictions: &'a Restrictions,
     /// Its programs are run by the `fakeroot` command.
     pub fakeroot: bool,
+    /// In an instance: the process that keeps its file systems' namespaces.
+    pub keeper: Option<i32>,
     /// The plan, for a new container; none for one that is joined.
     pub plan: Option<&'a Plan>,
 }
@@ -47,6 +49,7 @@ impl Planned {
             resident: &self.resident,
             restrictions: &self.restrictions,
             fakeroot: self.has_fakeroot_command(),
+            keeper: None,
             plan: Some(&self.plan),
         }
     }
@@ -81,6 +84,8 @@ pub fn payload(intent: &Intent, container: Container, signals: Inherited) -> Pay
         app: intent.app.clone(),
         restrictions: container.restrictions.clone(),
         fakeroot: container.fakeroot,
+        file_systems: if plan.is_some() { intent.file_systems.clone() } else { Vec::new() },
+        keeper: container.keeper,
         shim: plan.is_some_and(|plan| plan.namespaces.pid) && !intent.no_init,
         oci: None,
         instance: plan.is_some_and(|plan| plan.instance),

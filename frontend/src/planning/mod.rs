@@ -22,7 +22,7 @@ use crate::image::Image;
 use crate::intent::Intent;
 use crate::message;
 use crate::oci_mode::ImageConfig;
-use crate::payload::Restrictions;
+use crate::payload::{FuseMount, Restrictions};
 use crate::site;
 use crate::user::{self, Caller};
 use config::Settings;
@@ -45,6 +45,8 @@ pub struct Planned {
     pub resident: Caller,
     /// What the program may not do, or who it is.
     pub restrictions: Restrictions,
+    /// What is served in it.
+    pub file_systems: Vec<FuseMount>,
     /// What an OCI image says of its processes.
     pub config: Option<ImageConfig>,
     /// Why it is started in the way it is.
@@ -119,6 +121,15 @@ impl Sources {
 /// # Errors
 /// Why there cannot be such a container.
 pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planned> {
+    // A word to the wise: whoever may have a user namespace can mount in it whatever the site says here.
+    if !intent.file_systems.is_empty() && !site.enable_fusemount.value {
+        let failure =
+            Failure::new("fusemount disabled by configuration 'enable fusemount = no'").hint(format!(
+                "see 'enable fusemount' in {}; a file system that is mounted on the host can be shown with --bind",
+                site::path()
+            ));
+        return Err(failure);
+    }
     let facts = Facts::gather(intent, site, caller);
     let for_root = flow::choose(&facts).flow() == Flow::Setuid && !caller.is_root();
     let mut sources = Sources { all: Vec::new(), for_root };
@@ -183,6 +194,7 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
         image: stack.image,
         config: stack.config,
         home: inside.home,
+        file_systems: intent.file_systems.clone(),
         resident,
         restrictions,
         reason,

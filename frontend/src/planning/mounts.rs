@@ -66,6 +66,7 @@ pub(super) fn choose(
     chooser.fakeroot_command()?;
     chooser.libraries_of_the_host()?;
     chooser.user_binds()?;
+    chooser.fuse_mount_points()?;
     Ok(Inside { mounts: chooser.mounts, home })
 }
 
@@ -387,6 +388,18 @@ impl Chooser<'_> {
         } else if self.intent.name_servers.is_empty() {
             self.mounts.push(Mount::ResolvConf);
         }
+    }
+
+    /// Something to mount FUSE file systems on, also where the image has no such directory. Where the site lets nobody
+    /// choose places, it must have one.
+    fn fuse_mount_points(&mut self) -> Outcome<()> {
+        for file_system in &self.intent.file_systems {
+            if self.site.user_bind_control.value {
+                let destination = container_path(OsStr::from_bytes(&file_system.place), "--fusemount")?;
+                self.mounts.push(Mount::Scratch { destination, purpose: Scratch::Work });
+            }
+        }
+        Ok(())
     }
 
     fn user_binds(&mut self) -> Outcome<()> {

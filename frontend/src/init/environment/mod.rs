@@ -41,6 +41,14 @@ pub(super) fn compute(payload: &Payload, directory: &[u8]) -> Result<Environment
     Ok(environment)
 }
 
+/// What servers of FUSE file systems start with, before anything of the image is evaluated.
+pub(super) fn of_servers(payload: &Payload) -> Environment {
+    let mut environment = imported(payload);
+    environment.set("PATH", DEFAULT_PATH);
+    environment.set("HOME", payload.home.clone());
+    environment
+}
+
 /// The variables of the host, and those about the container that an image may know better.
 fn imported(payload: &Payload) -> Environment {
     let mut imported: Environment = payload.environment.iter().cloned().collect();
