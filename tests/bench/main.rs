@@ -1,10 +1,11 @@
 //! What a container start costs, against a floor: a C program that makes the same mounts and the same exec as root,
-//! and nothing else. Prints one table and asserts nothing; `README.md` beside this file explains the columns.
+//! and nothing else; and what `overlay sync` and `overlay seal` cost. Prints one table and asserts nothing; `README.md` beside this file explains the columns.
 //!
 //! `bench [REPETITIONS]`, as root, on a machine that `packaging/test up` made ready.
 
 mod cases;
 mod memory;
+mod overlays;
 mod start;
 
 use cases::Case;
@@ -48,6 +49,7 @@ fn main() {
         others(case, repetitions);
     }
     starter_size(&world.installed().starter_suid());
+    overlays::compare(&world);
 }
 
 /// Floor and product in turns, so that both meet the same noise.

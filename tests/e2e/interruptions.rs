@@ -135,6 +135,14 @@ fn a_reader_of_an_embedded_overlay_with_a_journal_to_replay_is_told_how() {
 }
 
 #[test]
+fn an_embedded_journal_is_replayed_before_it_is_sealed() {
+    let world = World::new();
+    let image = sif_of_a_dead_writer(&world);
+    world.lamina(["overlay", "seal"]).arg(&image).run().assert_ok();
+    world.sh(&[], &image, "cat /note").run().assert_ok().assert_stdout("kept");
+}
+
+#[test]
 fn an_image_in_use_is_not_replaced_by_a_new_one() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(8)));

@@ -221,6 +221,14 @@ fn a_library_says_in_which_registry_an_image_is() {
 }
 
 #[test]
+fn a_library_that_does_not_answer_says_what_to_use_instead() {
+    let world = World::new();
+    let gone =
+        over_http(&world, &["pull", "--library", "http://127.0.0.1:9", "library://me/mine/box:1"]).run();
+    gone.assert_status(255).assert_stderr_has("where a registry has the image, name it docker:// or oras://");
+}
+
+#[test]
 fn what_cannot_be_pushed_says_where_it_can() {
     let world = World::new();
     world.busybox_sif();

@@ -37,7 +37,7 @@ use protocol::{
 use rootfs::RootFs;
 use runtime::Runtime;
 use rustix::thread::CapabilitySet;
-use spec::Container;
+use spec::{Container, Terminal};
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -117,7 +117,7 @@ pub fn start(planned: Planned, payload: Payload, intent: &Intent, site: &Setting
         is_hosts_root: lender == Lender::Root,
         capabilities: lender.capabilities(&process.user)?,
         arguments: &[INIT_PATH],
-        terminal: wants_terminal(&served.plan, &runtime),
+        terminal: terminal(&served.plan, &runtime),
         memory_mib,
     })?;
     let (mut started, starting) = pipe()?;
@@ -325,16 +325,18 @@ fn gpu_nodes() -> Vec<String> {
 }
 
 /// A terminal of its own makes one stream of the program's output, so it is for people only.
-fn wants_terminal(plan: &Plan, runtime: &Runtime) -> bool {
+fn terminal(plan: &Plan, runtime: &Runtime) -> Option<Terminal> {
     let has_terminals = |mount: &Mount| match mount {
         Mount::Dev(Dev::Host) => runtime.gives_terminals_in_hosts_dev(),
         Mount::Dev(Dev::Minimal { terminals, .. }) => *terminals,
         _ => false,
     };
-    plan.mounts.iter().any(has_terminals)
+    let wanted = plan.mounts.iter().any(has_terminals)
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
-        && std::io::stderr().is_terminal()
+        && std::io::stderr().is_terminal();
+    let size = rustix::termios::tcgetwinsize(std::io::stdin()).ok().filter(|_| wanted)?;
+    Some(Terminal { height: size.ws_row, width: size.ws_col })
 }
 
 fn pipe() -> Outcome<(File, OwnedFd)> {

@@ -53,10 +53,17 @@ pub(super) struct Container<'a> {
     pub(super) capabilities: CapabilitySet,
     /// The first process's program and its arguments.
     pub(super) arguments: &'a [&'a str],
-    /// Whether it gets a terminal of its own.
-    pub(super) terminal: bool,
+    /// The terminal of its own that it gets, if any.
+    pub(super) terminal: Option<Terminal>,
     /// What a file system in memory holds at most, in MiB; no bound for none.
     pub(super) memory_mib: Option<u32>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Serialize, PartialEq, Eq, Debug)]
+pub(super) struct Terminal {
+    pub(super) height: u16,
+    pub(super) width: u16,
 }
 
 /// `config.json`
@@ -76,6 +83,8 @@ pub(super) struct Spec {
 #[serde(rename_all = "camelCase")]
 struct Process {
     terminal: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console_size: Option<Terminal>,
     user: Ids,
     args: Vec<String>,
     env: [&'static str; 0],
@@ -155,7 +164,8 @@ pub(super) fn spec(container: &Container<'_>) -> Spec {
     Spec {
         oci_version: VERSION,
         process: Process {
-            terminal: container.terminal,
+            terminal: container.terminal.is_some(),
+            console_size: container.terminal,
             user: Ids { uid: user.uid, gid: user.gid },
             args: container.arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             env: [],
@@ -351,7 +361,7 @@ mod tests {
             is_hosts_root: false,
             capabilities: CapabilitySet::empty(),
             arguments: &["/proc/self/fd/9"],
-            terminal: false,
+            terminal: None,
             memory_mib: Some(64),
         }
     }
@@ -474,6 +484,18 @@ mod tests {
             let boundless = Container { memory_mib: None, ..bounded };
             assert_eq!(options(&boundless), json!(["nosuid", "nodev", mode]));
         }
+    }
+
+    #[test]
+    fn a_terminal_of_its_own_has_the_size_of_the_callers() {
+        let (plan, somebody) = (plan(vec![]), user(1000, 100));
+        let without = container(&plan, &somebody, &[]);
+        let process = json_of(&without)["process"].clone();
+        assert!(process["terminal"] == false && process.get("consoleSize").is_none(), "{process}");
+        let with = Container { terminal: Some(Terminal { height: 40, width: 123 }), ..without };
+        let process = json_of(&with)["process"].clone();
+        assert_eq!(process["terminal"], true);
+        assert_eq!(process["consoleSize"], json!({ "height": 40, "width": 123 }));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Deserialize;
 const DEFAULT: &str = "https://library.sylabs.io";
 
 /// What to do without a library.
-const INSTEAD: &str = "Libraries keep images for SingularityCE. Where a registry has the image, name it docker:// or oras://; \
+const INSTEAD: &str = "Libraries keep images for SingularityCE; where a registry has the image, name it docker:// or oras://; \
                        --library https://HOST names another library";
 
 /// An image as it is referred to.
