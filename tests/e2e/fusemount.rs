@@ -1,6 +1,7 @@
 //! `--fusemount`: file systems that programs of the user's choice serve.
 
 use nix::sys::signal::Signal;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Tool;
 use tests::{Command, Instance, Output, World};
@@ -181,6 +182,25 @@ fn whatever_ends_the_command_ends_its_servers() {
                 assert!(output.status != Some(0), "{output}");
                 assert_ended(&world, output);
             }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_can_be_interrupted() {
+    for world in World::in_each_flow() {
+        let served = Served::in_directory(&world);
+        let silent = served.image.join("bin/silent");
+        std::fs::write(&silent, "#!/bin/sh\necho silent\nexec sleep 1000\n").expect("root can write");
+        std::fs::set_permissions(&silent, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let silent = silent.display().to_string();
+        for request in [format!("host:{silent} {PLACE}"), format!("container:/bin/silent {PLACE}")] {
+            let command = world.sh(&["--fusemount", &request], &served.image, "echo started");
+            let running = command.spawn().wait_for("silent");
+            running.signal(Signal::SIGTERM);
+            let output = running.finish();
+            assert!(output.status != Some(0) && !output.stdout.contains("started"), "{output}");
+            assert_ended(&world, output);
         }
     }
 }
