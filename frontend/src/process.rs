@@ -22,6 +22,16 @@ pub fn start_of(pid: Pid) -> Option<u64> {
     Some(Stat::read(pid)?.started)
 }
 
+/// Whether a process has a handler for a signal; `false` when there is no such process.
+#[must_use]
+pub fn catches(pid: Pid, signal: nix::sys::signal::Signal) -> bool {
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    caught >> (signal as i32 - 1) & 1 == 1
+}
+
 /// What the kernel says of a process in `/proc/PID/stat`.
 struct Stat {
     /// Whether it has ended, and only its parent has not heard of it.
@@ -96,5 +106,18 @@ impl AsFd for Process {
 impl From<Process> for OwnedFd {
     fn from(process: Process) -> Self {
         process.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_told_from_none() {
+        use nix::sys::signal::Signal as Number;
+        // The Rust runtime handles faults of memory, to tell of an overflown stack.
+        assert!(catches(Pid::this(), Number::SIGSEGV));
+        assert!(!catches(Pid::this(), Number::SIGTERM));
     }
 }

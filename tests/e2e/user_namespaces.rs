@@ -294,6 +294,23 @@ fn an_overlay_image_has_one_writer_in_whatever_way_it_is_started() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_an_overlay_image_closed() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(16)));
+    let hidden = "mount --bind /dev/null /usr/bin/fuse-overlayfs";
+    for _ in 0..10 {
+        world
+            .after(hidden, world.installed().lamina())
+            .args(["exec", "--userns", "--overlay", &overlay])
+            .arg(&image)
+            .arg("true")
+            .run()
+            .assert_fatal("fuse-overlayfs was not found in ");
+    }
+    inside(&world, &["--overlay", &overlay], &image, "echo kept >/note").run().assert_ok();
+}
+
+#[test]
 fn an_overlay_in_a_sif_is_seen_and_written_on_demand() {
     let world = World::new();
     let image = world.busybox_sif();

@@ -33,7 +33,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Most bytes kept of what a server says: the last ones.
 const WORDS_BYTES_MAX: usize = 16 << 10;
-/// How long the end of a mount is waited for before a word is said about it.
+/// How long the end of a mount is waited for before a word is said about it, and before its server is asked to end.
 const SILENT_MILLISECONDS: u16 = 2000;
 
 /// A server to be started.
@@ -71,6 +71,7 @@ pub(super) struct Server {
     words: Words,
     written: Option<(File, Ext3)>,
     mounted: bool,
+    answered: bool,
 }
 
 impl<'a> Start<'a> {
@@ -179,10 +180,12 @@ impl<'a> Start<'a> {
             words: Words { pipe: words.into(), heard: Vec::new() },
             written,
             mounted: true,
+            answered: false,
         };
         // From now on the mount fails as soon as the server has gone.
         drop((command, connection));
-        if await_answer(self.at, interrupts)? { Ok(server) } else { Err(server.failed_to_start(interrupts)) }
+        server.answered = await_answer(self.at, interrupts)?;
+        if server.answered { Ok(server) } else { Err(server.failed_to_start(interrupts)) }
     }
 
     /// What it may reach; `None` on a kernel without Landlock.
@@ -354,13 +357,14 @@ impl Server {
         }
     }
 
-    /// Waits for the end of the process. When the command is asked to end, so is the server.
+    /// Waits for the end of the process. When the command is asked to end, so is a server that somebody still uses.
     fn wait(&mut self, interrupts: &Interrupts) -> Result<ExitStatus, io::Error> {
         let process = process::hold(self.pid())?;
         let (mut speaks, mut asked, mut patience) = (true, false, PollTimeout::from(SILENT_MILLISECONDS));
         loop {
             let pipe = speaks.then(|| self.words.pipe.as_fd());
-            let asking = (!asked).then(|| interrupts.as_fd());
+            let in_use = patience == PollTimeout::NONE;
+            let asking = (in_use && !asked).then(|| interrupts.as_fd());
             let mut events: Vec<PollFd<'_>> = [Some(process.as_fd()), pipe, asking]
                 .into_iter()
                 .flatten()
@@ -379,7 +383,7 @@ impl Server {
             if let Some(status) = self.process.try_wait()? {
                 return Ok(status);
             }
-            if !asked && interrupts.pending() {
+            if in_use && !asked && interrupts.pending() {
                 asked = true;
                 self.ask_to_end();
             }
@@ -391,8 +395,23 @@ impl Server {
         Pid::from_raw(self.process.id().cast_signed())
     }
 
+    /// Asks for the end of what has not ended long after it was unmounted: libfuse gives up its handler before the file
+    /// system is closed, and from then on the signal would leave an image half written.
     fn ask_to_end(&self) {
-        let _ = kill(self.pid(), Signal::SIGTERM);
+        let is_closing =
+            self.answered && self.written.is_some() && !process::catches(self.pid(), Signal::SIGTERM);
+        if !is_closing {
+            let _ = kill(self.pid(), Signal::SIGTERM);
+        }
+    }
+
+    /// Whether it ends by itself, as one does that nobody uses.
+    fn ends(&self) -> bool {
+        let Ok(process) = process::hold(self.pid()) else {
+            return true;
+        };
+        let mut event = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        nix::poll::poll(&mut event, SILENT_MILLISECONDS).is_ok_and(|ended| ended > 0)
     }
 
     /// Why the server did not answer. It has closed its connection, so it is about to end.
@@ -432,7 +451,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.unmount();
         if matches!(self.process.try_wait(), Ok(None)) {
-            self.ask_to_end();
+            if !(self.answered && self.ends()) {
+                self.ask_to_end();
+            }
             let _ = self.process.wait();
         }
     }
