@@ -91,10 +91,11 @@ fn the_program_has_no_capability_and_is_the_caller() {
     for world in World::in_each_flow() {
         let served = Served::in_directory(&world);
         let script = "id -u; grep -cE '^Cap(Inh|Prm|Eff|Bnd|Amb):.0+$' /proc/self/status; \
-                      grep -c 'NoNewPrivs:.1' /proc/self/status; ls /proc/self/fd | wc -l";
-        let output = note(&world, &served, "container", &[], script).run().assert_ok();
-        // The three standard streams, and the one that ls reads the folder through.
-        output.assert_stdout(&format!("{}\n5\n1\n4", world.user().uid));
+                      grep -c 'NoNewPrivs:.1' /proc/self/status; ls /proc/self/fd | wc -l; \
+                      readlink /proc/1/fd/0 >/dev/null && readlink /proc/1/fd/* | grep -c '^/dev$'";
+        let output = note(&world, &served, "container", &[], script).run();
+        // Four: the standard streams, and the one that ls reads the folder through. Nothing leads to the host's /dev.
+        output.assert_stdout(&format!("{}\n5\n1\n4\n0", world.user().uid));
     }
 }
 

@@ -34,10 +34,15 @@ const FAILED: u8 = b'-';
 /// What the payload travels in when there is something to mount: a socket that has it, and on whose other end servers on
 /// the host are started.
 pub(crate) struct Door {
-    socket: OwnedFd,
-    /// The host's `/dev`, whatever the container shows of it.
-    devices: OwnedFd,
+    pub(crate) line: Line,
+    pub(crate) devices: Devices,
 }
+
+/// The socket.
+pub(crate) struct Line(OwnedFd);
+
+/// The host's `/dev`, whatever the container shows of it. It leads out of the container, so no program may get it.
+pub(crate) struct Devices(OwnedFd);
 
 /// Puts the payload into a [`Door`] if file systems are to be mounted. A process that starts those servers that run on
 /// the host lives for as long as the container holds the door.
@@ -75,25 +80,31 @@ impl Door {
         }
         let (_, descriptors) = receive(&descriptor).doing(doing)?;
         match <[OwnedFd; 2]>::try_from(descriptors) {
-            Ok([payload, devices]) => Ok((payload.into(), Some(Self { socket: descriptor, devices }))),
+            Ok([payload, devices]) => {
+                Ok((payload.into(), Some(Self { line: Line(descriptor), devices: Devices(devices) })))
+            }
             Err(_) => Err(Failure::new("while taking over the payload: it is incomplete")),
         }
     }
+}
 
+impl Devices {
     /// A new connection to the kernel, of this process's user namespace.
     ///
     /// # Errors
     /// The host lets this user open none.
     pub(crate) fn connection(&self) -> Result<OwnedFd, Errno> {
-        openat(&self.devices, "fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        openat(&self.0, "fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
     }
+}
 
+impl Line {
     /// Has the server with this number started on the host.
     ///
     /// # Errors
     /// Nobody is there any more.
     pub(crate) fn hand_out(&self, number: usize, connection: OwnedFd) -> io::Result<()> {
-        Ok(send(&self.socket, &number.to_le_bytes(), &[connection.as_fd()])?)
+        Ok(send(&self.0, &number.to_le_bytes(), &[connection.as_fd()])?)
     }
 
     /// Waits until the server that was asked for last was started.
@@ -101,7 +112,7 @@ impl Door {
     /// # Errors
     /// Why it was not.
     pub(crate) fn answer(&self) -> Result<(), String> {
-        match receive(&self.socket) {
+        match receive(&self.0) {
             Ok((words, _)) if words == [STARTED] => Ok(()),
             Ok((words, _)) if words.is_empty() => Err("the process that starts it has ended".into()),
             Ok((words, _)) => Err(String::from_utf8_lossy(words.get(1..).unwrap_or_default()).into_owned()),
@@ -111,9 +122,9 @@ impl Door {
 
     /// Has the servers on the host ended, and waits for that, though not for longer than they may take.
     pub(crate) fn close(self) {
-        let _ = shutdown(&self.socket, Shutdown::Write);
+        let _ = shutdown(&self.0, Shutdown::Write);
         let timeout = PollTimeout::try_from(2 * PATIENCE).unwrap_or(PollTimeout::MAX);
-        let _ = poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout);
+        let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout);
     }
 }
 
@@ -204,10 +215,10 @@ mod tests {
             assert_eq!(text, "the payload");
             assert_eq!(door.is_some(), !file_systems.is_empty());
             if let Some(door) = door {
-                let connection = door.connection().unwrap();
+                let connection = door.devices.connection().unwrap();
                 let link = format!("/proc/self/fd/{}", connection.as_raw_fd());
                 assert_eq!(std::fs::read_link(link).unwrap(), std::path::Path::new("/dev/fuse"));
-                assert!(door.answer().is_err(), "nobody is on the host");
+                assert!(door.line.answer().is_err(), "nobody is on the host");
             }
         }
     }

@@ -4,7 +4,7 @@
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::Reason;
 use crate::flow::namespace::{self, Mapping};
-use crate::fusemount::{Door, PATIENCE, arguments, before_serving};
+use crate::fusemount::{Devices, Door, Line, PATIENCE, arguments, before_serving};
 use crate::init::execute::Program;
 use crate::init::{Ending, environment, restrictions, status_of};
 use crate::message::shown;
@@ -33,7 +33,7 @@ const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// File systems that answer.
 pub(super) struct Served {
-    door: Door,
+    line: Line,
     servers: Vec<Process>,
     /// There may be servers that are not known by their process.
     daemons: bool,
@@ -56,11 +56,17 @@ pub(super) fn mount(payload: &Payload, door: Door) -> Result<Served, Ending> {
     }
     let _ = signal::set_disposition(libc::SIGCHLD, Disposition::Default);
     let _ = signal::set_blocked(&signal::ALL);
-    let mut served = Served { door, servers: Vec::new(), daemons: false };
+    let Door { line, devices } = door;
+    // A server that runs already could take the devices from this process, which lead out of the container.
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let mut served = Served { line, servers: Vec::new(), daemons: false };
     for (number, file_system) in payload.file_systems.iter().enumerate() {
-        let connection = connect(file_system, &served.door, nested)?;
+        let connection = connect(file_system, &devices, nested)?;
         served.serve(payload, number, file_system, connection, nested)?;
     }
+    drop(devices);
+    // Who joins an instance has to get at its keeper.
+    let _ = nix::sys::prctl::set_dumpable(true);
     let _ = signal::set_blocked(&[]);
     if nested {
         restrictions::give_up_everything()?;
@@ -89,10 +95,10 @@ pub(super) fn join(keeper: i32) -> Outcome<()> {
 }
 
 /// Mounts one file system and returns the connection for its server. Nobody answers there yet.
-fn connect(file_system: &FuseMount, door: &Door, nested: bool) -> Outcome<OwnedFd> {
+fn connect(file_system: &FuseMount, devices: &Devices, nested: bool) -> Outcome<OwnedFd> {
     let place = place(file_system);
     let mounting = || format!("mounting {} through FUSE", shown(place));
-    let connection = door.connection().doing(|| "opening /dev/fuse".into())?;
+    let connection = devices.connection().doing(|| "opening /dev/fuse".into())?;
     let program = name(file_system);
     // Where there are other users in the container, the kernel decides what each of them may do.
     let others = if nested { "" } else { ",allow_other,default_permissions" };
@@ -136,7 +142,7 @@ impl Served {
         let starting = || format!("starting {}", shown(name(file_system)));
         let mut server = None;
         match file_system.side {
-            Side::Host => self.door.hand_out(number, connection).doing(starting)?,
+            Side::Host => self.line.hand_out(number, connection).doing(starting)?,
             Side::Container => {
                 let process = start(payload, file_system, &connection, nested)?;
                 // From now on the mount fails as soon as the server has gone.
@@ -153,7 +159,7 @@ impl Served {
                 }
             }
         }
-        let asker = fork_to(|| ask(file_system, &self.door)).doing(starting)?;
+        let asker = fork_to(|| ask(file_system, &self.line)).doing(starting)?;
         match await_end(asker, server)? {
             (Fate::Exited(0), _) => Ok(()),
             (Fate::Exited(status), _) if status == i32::from(FAILURE_STATUS) => Err(Ending::Status(status)),
@@ -175,7 +181,7 @@ impl Served {
         for server in &self.servers {
             let _ = server.ended_by(deadline);
         }
-        self.door.close();
+        self.line.close();
     }
 }
 
@@ -202,9 +208,9 @@ fn start(payload: &Payload, file_system: &FuseMount, connection: &OwnedFd, neste
 
 /// Asks for the root of a file system, which takes for as long as its server is at work; the exit status of the process
 /// that does.
-fn ask(file_system: &FuseMount, door: &Door) -> i32 {
+fn ask(file_system: &FuseMount, line: &Line) -> i32 {
     if file_system.side == Side::Host
-        && let Err(why) = door.answer()
+        && let Err(why) = line.answer()
     {
         let failure = Failure::new(format!("while starting {} on the host: {why}", shown(name(file_system))));
         return status_of(&failure.into());
