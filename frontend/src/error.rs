@@ -1,5 +1,6 @@
 //! How a command fails: what was being done, to what, why, and what to do next.
 
+use crate::message::shown;
 use std::fmt;
 
 /// The exit status of every failure of ours, as scripts of the incumbents expect.
@@ -69,6 +70,19 @@ pub trait Doing<T> {
 
 impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
     fn doing(self, doing: impl FnOnce() -> String) -> Outcome<T> {
-        self.map_err(|error| Failure::new(format!("while {}: {error}", doing())))
+        // Errors of libraries repeat what they read, and that may be anybody's.
+        self.map_err(|error| Failure::new(format!("while {}: {}", doing(), shown(error.to_string()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_library_repeats_of_a_file_cannot_reach_the_terminal() {
+        let failure =
+            Err::<(), _>("no number: \u{1b}[31m\nFATAL:   x").doing(|| "reading".into()).unwrap_err();
+        assert_eq!(failure.to_string(), "while reading: no number: \\u{1b}[31m\\nFATAL:   x");
     }
 }

@@ -101,7 +101,8 @@ impl Limits {
         let mut text = String::new();
         let file = std::fs::File::open(path).doing(reading)?;
         file.take(FILE_BYTES_MAX).read_to_string(&mut text).doing(reading)?;
-        let resources: Resources = toml::from_str(&text).doing(reading)?;
+        let resources: Resources =
+            toml::from_str(&text).map_err(|error| in_one_line(&text, &error)).doing(reading)?;
         Self::of(resources).map_err(|failure| failure.context(format!("while {}", reading())))
     }
 
@@ -251,6 +252,12 @@ pub(crate) fn device_weight(text: &OsStr) -> Outcome<DeviceWeight> {
     Ok(DeviceWeight { major: major(data.st_rdev), minor: minor(data.st_rdev), weight })
 }
 
+/// What is wrong, and in which line of the text.
+fn in_one_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +288,14 @@ mod tests {
         assert_eq!(settings("[memory]\nlimit = -1\nswap = -1\n"), ["memory.max=max", "memory.swap.max=max"]);
         let limits = Limits::of(toml::from_str(text).unwrap()).unwrap();
         assert_eq!(limits.controllers(), ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"]);
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_is_so_in_one_line() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"[memory]\nlimit = \"much\"\n").unwrap();
+        let refused = Limits::of_file(file.path()).unwrap_err().to_string();
+        assert!(refused.contains(": line 2: ") && !refused.contains('\n'), "{refused}");
     }
 
     #[test]
