@@ -247,6 +247,9 @@ fn the_site_and_dry_runs_and_variables_know_of_it() {
     world.conf("user bind control = no\n");
     let missing = note(&world, &served, "container", &[], &script).run();
     missing.assert_fatal("mounting /served/here through FUSE");
+    world.conf("allow user ns = no\n");
+    let refused = note(&world, &served, "container", &[], &script).run();
+    refused.assert_fatal("User namespace required but not allowed by configuration: --fusemount");
     world.conf("enable fusemount = no\n");
     let refused = note(&world, &served, "container", &[], &script).run();
     refused.assert_fatal("fusemount disabled by configuration 'enable fusemount = no'");

@@ -121,15 +121,7 @@ impl Sources {
 /// # Errors
 /// Why there cannot be such a container.
 pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planned> {
-    // A word to the wise: whoever may have a user namespace can mount in it whatever the site says here.
-    if !intent.file_systems.is_empty() && !site.enable_fusemount.value {
-        let failure =
-            Failure::new("fusemount disabled by configuration 'enable fusemount = no'").hint(format!(
-                "see 'enable fusemount' in {}; a file system that is mounted on the host can be shown with --bind",
-                site::path()
-            ));
-        return Err(failure);
-    }
+    require_file_systems_permitted(intent, site, caller)?;
     let facts = Facts::gather(intent, site, caller);
     let for_root = flow::choose(&facts).flow() == Flow::Setuid && !caller.is_root();
     let mut sources = Sources { all: Vec::new(), for_root };
@@ -210,6 +202,27 @@ fn require_permitted(reason: &Reason, site: &Settings) -> Outcome<()> {
     }
     let text = format!("User namespace required but not allowed by configuration: {reason}");
     Err(by_site(text, setting.line))
+}
+
+/// FUSE file systems are the caller's own, mounted in a user namespace by anybody but root. Whoever may have one can mount in
+/// it without this program, whatever the site says here.
+fn require_file_systems_permitted(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<()> {
+    if intent.file_systems.is_empty() {
+        return Ok(());
+    }
+    let setting = &site.enable_fusemount;
+    if !setting.value {
+        return Err(by_site(
+            "fusemount disabled by configuration 'enable fusemount = no'".into(),
+            setting.line,
+        ));
+    }
+    let setting = &site.allow_user_ns;
+    if !setting.value && !caller.is_root() {
+        let text = "User namespace required but not allowed by configuration: --fusemount mounts in one";
+        return Err(by_site(text.into(), setting.line));
+    }
+    Ok(())
 }
 
 /// Something that a line of the site's file forbids.
