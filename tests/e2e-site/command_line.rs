@@ -37,6 +37,8 @@ fn a_command_line_that_cannot_be_understood_ends_with_1_and_the_usage() {
         (&["exec", "-x", &image, "true"], "Error for command \"exec\": unknown flag: -x"),
         (&["exec", &image], "requires at least 2 arg(s), only received 1"),
         (&["exec"], "requires at least 2 arg(s), only received 0"),
+        (&["exec", "--overlay"], "flag needs an argument: --overlay"),
+        (&["exec", "-w", "-B"], "flag needs an argument: --bind"),
         (&["run"], "requires at least 1 arg(s), only received 0"),
         (&["no-such-command"], "unknown command \"no-such-command\" for \"lamina\""),
         (&["--no-such-flag"], "unknown flag: --no-such-flag"),

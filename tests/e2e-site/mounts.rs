@@ -97,9 +97,11 @@ fn a_home_of_the_users_choice_survives_contain() {
                 .assert_stdout(&format!("{home}\nchosen"));
         }
     }
-    inside(&world, &["--home", "/a:/b:/c"], &image, "true")
-        .run()
-        .assert_fatal("home argument has incorrect number of elements");
+    for wrong in ["/a:/b:/c", ":/b", ""] {
+        inside(&world, &["--home", wrong], &image, "true")
+            .run()
+            .assert_fatal("home argument has incorrect number of elements");
+    }
     inside(&world, &["--home", "/no/such/home"], &image, "true")
         .run()
         .assert_fatal("mount source /no/such/home doesn't exist");

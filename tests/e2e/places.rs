@@ -202,3 +202,17 @@ fn a_limit_on_the_size_of_files_is_told_and_nobody_dies_of_it() {
         .assert_fatal("files of 64 MiB are more than . or your limits allow");
     assert_eq!(world.files(), [""; 0]);
 }
+
+#[test]
+fn media_that_cannot_be_written_are_told_from_files_that_may_not() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(8)));
+    let read_only = "mount --bind \"$W\" \"$W\"; mount -o remount,bind,ro \"$W\"";
+    let words = "for writing, you don't have write permissions (its file system is mounted read-only)";
+    let run = |option: &str| {
+        let command = world.after(read_only, world.installed().lamina());
+        command.args(["exec", "--overlay", option]).arg(&image).args(["echo", "runs"]).run()
+    };
+    run(&overlay).assert_fatal(words).assert_stderr_has(&format!("{overlay}:ro"));
+    run(&format!("{overlay}:ro")).assert_ok().assert_stdout("runs");
+}

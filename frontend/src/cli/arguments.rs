@@ -22,7 +22,10 @@ pub(super) fn end_options_at_first_positional(
         }
         index += if takes_next(command, argument) { 2 } else { 1 };
     }
-    arguments.insert(index.min(arguments.len()), "--".into());
+    // Behind an option that lacks its value it would be that value.
+    if index <= arguments.len() {
+        arguments.insert(index, "--".into());
+    }
     arguments
 }
 
@@ -74,5 +77,6 @@ mod tests {
         assert_eq!(ended(&["--overlay=a", "-w", "b.sif", "--"]), ["--overlay=a", "-w", "--", "b.sif", "--"]);
         assert_eq!(ended(&["--pwd", "/x", "b.sif"]), ["--pwd", "/x", "--", "b.sif"]);
         assert_eq!(ended(&["-w"]), ["-w", "--"]);
+        assert_eq!(ended(&["-w", "--overlay"]), ["-w", "--overlay"]);
     }
 }

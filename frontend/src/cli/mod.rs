@@ -215,6 +215,10 @@ fn configure_messages(matches: &ArgMatches, host: &Environment) -> Outcome<()> {
 fn usage_error(error: &clap::Error, program: &str, command: Option<&str>, definition: &mut Command) -> Stop {
     let what = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(argument)) => format!("unknown flag: {argument}"),
+        (ErrorKind::InvalidValue, Some(argument)) if lacks_value(error) => {
+            let argument = argument.to_string();
+            format!("flag needs an argument: {}", argument.split(' ').next().unwrap_or_default())
+        }
         _ => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
@@ -222,6 +226,10 @@ fn usage_error(error: &clap::Error, program: &str, command: Option<&str>, defini
         }
     };
     usage(&what, program, command, definition)
+}
+
+fn lacks_value(error: &clap::Error) -> bool {
+    matches!(error.get(ContextKind::InvalidValue), Some(clap::error::ContextValue::String(value)) if value.is_empty())
 }
 
 /// A usage error with the command's usage line.

@@ -23,7 +23,9 @@ pub use bytes::{Bytes, FileBytes};
 pub use defect::Defect;
 pub use detect::detect;
 pub(crate) use ext3::probe as probe_ext3;
-pub use opening::{check_file_system, inspect, inspect_ext3, open, open_regular, open_writable_if_permitted};
+pub use opening::{
+    check_file_system, inspect, inspect_ext3, open, open_regular, open_writable_if_permitted, unwritable,
+};
 pub(crate) use squashfs::probe as probe_squashfs;
 
 /// What the caller wants to do with an image.

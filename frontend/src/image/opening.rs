@@ -8,6 +8,7 @@ use crate::sif::FsType;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::AccessFlags;
 use protocol::Window;
 use std::fs::{File, FileType};
@@ -170,15 +171,13 @@ impl From<Errno> for Refused {
 }
 
 impl Refused {
-    fn describe(self, path: &Path) -> Failure {
-        let path = shown(path);
+    fn describe(self, place: &Path) -> Failure {
+        let path = shown(place);
         match self {
             Self::NotReadable => {
                 Failure::new(format!("{path} is not readable by the current user, check permissions"))
             }
-            Self::NotWritable => {
-                Failure::new(format!("could not use {path} for writing, you don't have write permissions"))
-            }
+            Self::NotWritable => unwritable(place),
             Self::NotAnImage(kind) => Failure::new(format!(
                 "while opening image file {path}: {}: it is a {}, not a regular file or directory",
                 Defect::Unrecognised,
@@ -191,6 +190,18 @@ impl Refused {
                 None => Failure::new(format!("could not open image {path}: {error}")),
             },
         }
+    }
+}
+
+/// Says that the caller may not write there.
+pub fn unwritable(path: &Path) -> Failure {
+    let text = format!("could not use {} for writing, you don't have write permissions", shown(path));
+    let failure = Failure::new(text);
+    match statvfs(path) {
+        Ok(found) if found.flags().contains(FsFlags::ST_RDONLY) => {
+            failure.because("its file system is mounted read-only")
+        }
+        _ => failure,
     }
 }
 

@@ -353,8 +353,8 @@ fn home(given: &Given) -> Outcome<HomeRequest> {
     };
     let parts: Vec<&[u8]> = text.as_bytes().split(|byte| *byte == b':').collect();
     let (source, destination) = match parts[..] {
-        [source] => (source, source),
-        [source, destination] => (source, destination),
+        [source] if !source.is_empty() => (source, source),
+        [source, destination] if !source.is_empty() => (source, destination),
         _ => {
             return Err(Failure::new(format!(
                 "home argument has incorrect number of elements: {}",

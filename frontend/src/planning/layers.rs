@@ -320,10 +320,9 @@ impl Builder<'_> {
     fn require_writable(&self, image: &Image, write: bool) -> Outcome<()> {
         if write && image.access == Access::ReadOnly {
             let path = shown(&image.path);
-            return Err(Failure::new(format!(
-                "could not use {path} for writing, you don't have write permissions"
-            ))
-            .hint(format!("use it read-only with --overlay {path}:ro")));
+            return Err(
+                image::unwritable(&image.path).hint(format!("use it read-only with --overlay {path}:ro"))
+            );
         }
         Ok(())
     }
