@@ -119,6 +119,14 @@ fn the_prompt_is_the_incumbents_under_their_names() {
 }
 
 #[test]
+fn words_for_a_shell_are_not_dropped_in_silence() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let shell = world.lamina(["shell"]).arg(&image).args(["-c", "true"]).run();
+    shell.assert_ok().assert_stderr_has("WARNING: Parameters to shell command are ignored");
+}
+
+#[test]
 fn folders_made_for_everybody_are_everybodys() {
     let world = World::new();
     renamed(&world, &world.busybox_sif(), "ubuntu.sif");

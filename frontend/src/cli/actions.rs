@@ -7,7 +7,7 @@ use super::{dry_run, explain, instance, reference, remote};
 use crate::error::Outcome;
 use crate::intent::{Extraction, Intent};
 use crate::message;
-use crate::payload::{Action, Dialect};
+use crate::payload::Action;
 use crate::sys::signal::Inherited;
 use crate::user::Caller;
 use crate::{cgroup, launch, oci_mode, planning, site};
@@ -33,7 +33,7 @@ pub(super) fn act(
         "run" => Action::Run(words),
         "test" => Action::Test(words),
         _ => {
-            if !words.is_empty() && invocation.dialect == Dialect::Apptainer {
+            if !words.is_empty() {
                 message::warning("Parameters to shell command are ignored");
             }
             Action::Shell(given.last("shell").map(|shell| shell.to_owned().into_vec()), Vec::new())
