@@ -193,6 +193,13 @@ fn an_env_file_is_a_file_of_shell_assignments() {
     inside(&world, &["--env-file", "missing"], &image, "true")
         .run()
         .assert_fatal("while reading environment file missing");
+    for broken in ["X=\"a\n", "exit 3\n", "exit 0\n"] {
+        world.write("broken", broken);
+        inside(&world, &["--env-file", "broken"], &image, "echo ran")
+            .run()
+            .assert_fatal("while reading environment file broken: the shell ended")
+            .assert_stdout("");
+    }
 }
 
 #[test]

@@ -258,6 +258,8 @@ fn unrecovered(path: &Path, ext3: Ext3) -> Failure {
     failure.hint(if ext3.window.offset == 0 {
         format!("'e2fsck -f \"{shown}\"' recovers it")
     } else {
-        "using it once for writing without --userns and --fakeroot recovers it".to_string()
+        "using it once for writing without --userns and --fakeroot recovers it, unless it is an OCI-SIF; 'overlay seal' \
+         recovers it and makes it read-only"
+            .to_string()
     })
 }

@@ -8,10 +8,13 @@ mod variables;
 pub(super) use image_shell::{DUMP, dump};
 pub(super) use variables::Environment;
 
+use crate::error::Failure;
 use crate::init::Ending;
-use crate::message;
+use crate::message::{self, shown};
 use crate::payload::{Action, Dialect, EnvironmentFile, Payload, Text};
 use scripts::{Scripts, Wish};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 /// Where programs are looked for when nobody says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -129,9 +132,21 @@ fn evaluate_file(
     start.set("HOME", payload.home.clone());
     start.set("PATH", DEFAULT_PATH);
     let script = [b"set -a\n", file.content.as_slice(), b"\n"].concat();
-    let result = evaluation::evaluate(|_| script.clone(), &start, &[])?;
+    let result =
+        evaluation::evaluate(|_| script.clone(), &start, &[]).map_err(|ending| of_file(file, ending))?;
     let new = result.iter().filter(|(name, value)| start.get(name) != Some(*value));
     Ok(new.filter(|(name, _)| *name != b"PWD").map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
+}
+
+/// An environment file that ends the shell is broken: the program does not run, and its status would not be the file's.
+fn of_file(file: &EnvironmentFile, ending: Ending) -> Ending {
+    let reading = format!("while reading environment file {}", shown(OsStr::from_bytes(&file.name)));
+    match ending {
+        Ending::Status(status) => {
+            Failure::new(format!("{reading}: the shell ended with status {status}")).into()
+        }
+        Ending::Failed(failure) => failure.context(reading).into(),
+    }
 }
 
 /// The arguments of the user's program, which scripts see as theirs.
