@@ -1,5 +1,6 @@
 //! What a container start costs, against a floor: a C program that makes the same mounts and the same exec as root,
-//! and nothing else; and what `overlay sync` and `overlay seal` cost. Prints one table and asserts nothing; `README.md` beside this file explains the columns.
+//! and nothing else; and what `overlay sync` and `overlay seal` cost. Prints one table and asserts nothing; `README.md` beside
+//! this file explains the columns.
 //!
 //! `bench [REPETITIONS]`, as root, on a machine that `packaging/test up` made ready.
 

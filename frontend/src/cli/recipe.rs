@@ -10,7 +10,7 @@ use crate::build::definition::{
 use crate::build::recipe::{self, Container, Recipe, Sections};
 use crate::error::{Doing, Failure, Outcome};
 use crate::flow::Reason;
-use crate::flow::fakeroot::{self, Fakeroot, FakerootCommand};
+use crate::flow::fakeroot::{self, Fakeroot};
 use crate::flow::namespace;
 use crate::message::{self, shown};
 use crate::payload::{FAKEROOT_DAEMON, FAKEROOT_LIBRARY};
@@ -31,7 +31,7 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
     let mut mount_points: &[&str] = &[];
     // Where nobody else exists, the command at least makes programs believe in others.
     if (given.is_on("fakeroot") || !nix::unistd::geteuid().is_root())
-        && become_root(invocation, given, options)?.is_some()
+        && become_root(invocation, given, options)?
     {
         container_words.extend(["--fakeroot", "--ignore-subuid"].map(OsString::from));
         mount_points = &[FAKEROOT_DAEMON, FAKEROOT_LIBRARY];
@@ -53,11 +53,7 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
 }
 
 /// Makes this process root of a user namespace, and says whether containers need the `fakeroot` command for it.
-fn become_root(
-    invocation: &Invocation,
-    given: &Given,
-    options: &Options,
-) -> Outcome<Option<FakerootCommand>> {
+fn become_root(invocation: &Invocation, given: &Given, options: &Options) -> Outcome<bool> {
     let request = fakeroot::Request {
         ignore_lent_ids: given.is_on("ignore-subuid"),
         ignore_command: given.is_on("ignore-fakeroot-command"),
@@ -67,7 +63,7 @@ fn become_root(
     let Fakeroot { mapping, command } =
         fakeroot::choose(request, &caller, &options.programs, &invocation.program);
     namespace::enter(&mapping, &Reason::Fakeroot)?;
-    Ok(command)
+    Ok(command.is_some())
 }
 
 fn parse(given: &Given, path: &Path) -> Outcome<Definition> {

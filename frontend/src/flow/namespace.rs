@@ -107,9 +107,13 @@ pub fn enter(mapping: &Mapping, why: &super::Reason) -> Outcome<()> {
 /// # Errors
 /// The host forbids it even to root, as some containers do.
 pub fn enter_mounts() -> Outcome<()> {
-    let doing = || "making a mount namespace".to_owned();
-    unshare(CloneFlags::CLONE_NEWNS).doing(doing)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>).doing(doing)
+    unshare_mounts().doing(|| "making a mount namespace".into())
+}
+
+/// The same, in the kernel's words.
+pub(crate) fn unshare_mounts() -> Result<(), Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
 }
 
 /// Keeps the namespace's capabilities for the next program this process becomes: for anybody but root, exec would

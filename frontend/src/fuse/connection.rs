@@ -24,20 +24,34 @@ pub(crate) fn open_device() -> Outcome<File> {
 /// at the mount waits; when the last copy of the connection is closed, every access fails.
 pub(super) fn mount(program: &str, subject: &Path, access: Access, at: &Path) -> Outcome<File> {
     let connection = open_device()?;
-    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
-    // The container's other users may look, and the kernel decides what each of them may do.
+    attach(&connection, program, subject, access, true, at)
+        .doing(|| format!("mounting {} through FUSE", shown(subject)))?;
+    Ok(connection)
+}
+
+/// Mounts what `program` will serve on a connection of the caller's. `source` is what the mount table says it is. Where there
+/// are `others` in the container, they may look, and the kernel decides what each of them may do.
+pub(crate) fn attach(
+    connection: &impl AsRawFd,
+    program: &str,
+    source: &Path,
+    access: Access,
+    others: bool,
+    at: &Path,
+) -> Result<(), Errno> {
     let options = format!(
-        "fd={},rootmode=40000,user_id={uid},group_id={gid},allow_other,default_permissions",
-        connection.as_raw_fd()
+        "fd={},rootmode=40000,user_id={},group_id={}{}",
+        connection.as_raw_fd(),
+        nix::unistd::getuid(),
+        nix::unistd::getgid(),
+        if others { ",allow_other,default_permissions" } else { "" }
     );
     let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     if access == Access::ReadOnly {
         flags |= MsFlags::MS_RDONLY;
     }
     let kind = format!("fuse.{program}");
-    nix::mount::mount(Some(subject), at, Some(kind.as_str()), flags, Some(options.as_str()))
-        .doing(|| format!("mounting {} through FUSE", shown(subject)))?;
-    Ok(connection)
+    nix::mount::mount(Some(source), at, Some(kind.as_str()), flags, Some(options.as_str()))
 }
 
 /// Takes a mount out of sight. It ends when nobody uses it any more, here or in another mount namespace.

@@ -10,7 +10,7 @@ mod server;
 mod stand_in;
 mod version;
 
-pub(crate) use connection::open_device;
+pub(crate) use connection::{attach, open_device};
 pub use stand_in::stand_in;
 
 use crate::confined::helper::{

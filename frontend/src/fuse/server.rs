@@ -11,7 +11,7 @@ use crate::image::{self, Access, Ext3};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
 use crate::overlay::debugfs;
-use crate::process;
+use crate::process::{self, Process};
 use crate::sys::signal::{Disposition, set_blocked, set_disposition};
 use crate::sys::{child, descriptors};
 use landlock::RulesetCreated;
@@ -30,6 +30,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// Most bytes kept of what a server says: the last ones.
 const WORDS_BYTES_MAX: usize = 16 << 10;
@@ -407,11 +408,8 @@ impl Server {
 
     /// Whether it ends by itself, as one does that nobody uses.
     fn ends(&self) -> bool {
-        let Ok(process) = process::hold(self.pid()) else {
-            return true;
-        };
-        let mut event = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-        nix::poll::poll(&mut event, SILENT_MILLISECONDS).is_ok_and(|ended| ended > 0)
+        let deadline = Instant::now() + Duration::from_millis(SILENT_MILLISECONDS.into());
+        Process::of_child(self.pid()).map_or(true, |server| server.ended_by(deadline).unwrap_or(false))
     }
 
     /// Why the server did not answer. It has closed its connection, so it is about to end.

@@ -4,8 +4,11 @@
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::Reason;
 use crate::flow::namespace::{self, Mapping};
+use crate::fuse::attach;
 use crate::fusemount::{Devices, Door, Line, PATIENCE, arguments, before_serving};
+use crate::image::Access;
 use crate::init::execute::Program;
+use crate::init::signals::{ENDING, EVERYBODY};
 use crate::init::{Ending, environment, restrictions, status_of};
 use crate::message::shown;
 use crate::payload::{FuseMount, Payload, Side};
@@ -15,9 +18,8 @@ use crate::sys::descriptors;
 use crate::sys::fork::fork_to;
 use crate::sys::signal::{self, Disposition};
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount as mount_call};
 use nix::sched::{CloneFlags, setns};
-use nix::unistd::{Pid, getgid, getpid, getuid};
+use nix::unistd::{Pid, getpid};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,11 +27,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
-
-/// The signals by which somebody ends a container that is not there yet.
-const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
-/// Everybody but process 1 itself.
-const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// File systems that answer.
 pub(super) struct Served {
@@ -100,17 +97,16 @@ fn connect(file_system: &FuseMount, devices: &Devices, nested: bool) -> Outcome<
     let mounting = || format!("mounting {} through FUSE", shown(place));
     let connection = devices.connection().doing(|| "opening /dev/fuse".into())?;
     let program = name(file_system);
-    // Where there are other users in the container, the kernel decides what each of them may do.
-    let others = if nested { "" } else { ",allow_other,default_permissions" };
-    let options = format!(
-        "fd={},rootmode=40000,user_id={},group_id={}{others}",
-        connection.as_raw_fd(),
-        getuid(),
-        getgid()
-    );
-    let kind = format!("fuse.{}", program.to_string_lossy());
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    match mount_call(Some(program), place, Some(kind.as_str()), flags, Some(options.as_str())) {
+    // Nobody else is in a namespace of this process's own.
+    let others = !nested;
+    match attach(
+        &connection,
+        &program.to_string_lossy(),
+        Path::new(program),
+        Access::ReadWrite,
+        others,
+        place,
+    ) {
         Ok(()) => Ok(connection),
         Err(error @ (Errno::ENOENT | Errno::ENOTDIR)) => Err(error)
             .doing(mounting)

@@ -3,6 +3,7 @@
 use crate::error::{Doing, FAILURE_STATUS, Outcome};
 use crate::fusemount::Door;
 use crate::init::fusemount::{self, Served};
+use crate::init::signals::{ENDING, EVERYBODY};
 use crate::init::{Ending, become_program, find, prepare, shim, status_of};
 use crate::instance::tell;
 use crate::payload::Payload;
@@ -16,10 +17,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Lowest number for descriptors that are kept, above those that have a meaning.
 const KEPT_FD_FIRST: i32 = 32;
-/// The signals by which an instance is asked to end.
-const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
-/// Everybody but process 1 itself.
-const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// Starts the program, if there is one, tells whoever waits, and stays until it is asked to end and nobody is left.
 pub(super) fn run(payload: &Payload, door: Option<Door>) -> Ending {

@@ -1,8 +1,14 @@
-//! The signal state and umask the user's program starts with.
+//! The signal state and umask the user's program starts with, and the signals by which it is asked to end.
 
 use crate::payload::Payload;
 use crate::sys::signal::{self, Disposition};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
+
+/// The signals by which a container is asked to end.
+pub(super) const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+/// Everybody but process 1 itself.
+pub(super) const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// Sets the umask; bits beyond the permission bits mean nothing.
 pub(super) fn set_umask(mask: u32) {

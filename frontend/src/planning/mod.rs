@@ -27,6 +27,7 @@ use crate::site;
 use crate::user::{self, Caller};
 use config::Settings;
 use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError, Writable};
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -178,7 +179,9 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
     {
         return Err(unfit.refuse().context("while loading overlay images"));
     }
-    require_permitted(&reason, site)?;
+    if reason.flow() == Flow::UserNamespace {
+        require_user_namespaces(site, &reason)?;
+    }
     Ok(Planned {
         fuse_overlay: facts.needs_fuse_overlay(),
         plan,
@@ -194,13 +197,13 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
     })
 }
 
-/// `allow user ns` forbids user namespaces, whatever asks for one.
-fn require_permitted(reason: &Reason, site: &Settings) -> Outcome<()> {
+/// `allow user ns` forbids user namespaces, `why` ever one is wanted.
+fn require_user_namespaces(site: &Settings, why: &dyn fmt::Display) -> Outcome<()> {
     let setting = &site.allow_user_ns;
-    if setting.value || reason.flow() == Flow::Setuid {
+    if setting.value {
         return Ok(());
     }
-    let text = format!("User namespace required but not allowed by configuration: {reason}");
+    let text = format!("User namespace required but not allowed by configuration: {why}");
     Err(by_site(text, setting.line))
 }
 
@@ -217,12 +220,7 @@ fn require_file_systems_permitted(intent: &Intent, site: &Settings, caller: &Cal
             setting.line,
         ));
     }
-    let setting = &site.allow_user_ns;
-    if !setting.value && !caller.is_root() {
-        let text = "User namespace required but not allowed by configuration: --fusemount mounts in one";
-        return Err(by_site(text.into(), setting.line));
-    }
-    Ok(())
+    if caller.is_root() { Ok(()) } else { require_user_namespaces(site, &"--fusemount mounts in one") }
 }
 
 /// Something that a line of the site's file forbids.

@@ -8,13 +8,11 @@ use crate::build::source::Source;
 use crate::build::{Tools, sandbox};
 use crate::confined::helper::{DEBOOTSTRAP, STANDARD_PATH};
 use crate::error::{Doing, Failure, Outcome};
-use crate::flow::host;
+use crate::flow::{host, namespace};
 use crate::message::{self, shown};
 use crate::sif::Arch;
 use crate::sys::child;
 use crate::user;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -109,10 +107,7 @@ fn debootstrap(
         command.env("container", "lxc");
     }
     // What it mounts goes with it, whatever ends it.
-    child::before_exec(&mut command, || {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?)
-    });
+    child::before_exec(&mut command, || Ok(namespace::unshare_mounts()?));
     message::info(format!("Running {} for {}", shown(&program), shown(release)));
     super::scripts::run("debootstrap", command, tools)
 }
