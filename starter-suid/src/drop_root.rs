@@ -25,9 +25,13 @@ pub fn give_up(caller: &Caller) -> Result<Unprivileged, Refusal> {
     empty_bounding_set()?;
     caps::clear(None, CapSet::Ambient).step("emptying a capability set")?;
     sys::lock_root_out()?;
+    // Where the host's `fs.suid_dumpable` says so, the change of ids makes this process one that the caller may look into,
+    // were it not for the capabilities: they go when that is undone.
+    let doing = "staying undumpable";
+    nix::sys::prctl::set_keepcaps(true).step(doing)?;
     setresgid(caller.gid, caller.gid, caller.gid).step("giving up root's group")?;
     setresuid(caller.uid, caller.uid, caller.uid).step("giving up root")?;
-    // Only a change of ids takes capabilities along, and in a user namespace they were the caller's all along.
+    nix::sys::prctl::set_dumpable(false).step(doing)?;
     let nothing = CapabilitySet::empty();
     let sets = CapabilitySets { effective: nothing, permitted: nothing, inheritable: nothing };
     set_capabilities(None, sets).step("emptying the capability sets")?;

@@ -73,13 +73,13 @@ pub(crate) fn all(world: &World) -> Vec<Case> {
         },
         Case {
             name: "squashfs through FUSE",
-            bar: None,
+            bar: Some(1.3),
             floor: fuse(&squashfs, None),
             product: product().args(["--userns"]).args([&squashfs]),
         },
         Case {
             name: "both through FUSE",
-            bar: None,
+            bar: Some(1.3),
             floor: fuse(&squashfs, Some(&overlay_of_namespaces)),
             product: product().args(["--userns", "--overlay"]).args([&overlay_of_namespaces, &squashfs]),
         },

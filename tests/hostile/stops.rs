@@ -91,12 +91,32 @@ fn sample(calls: &[Call]) -> Vec<Call> {
 
 /// Everything a user can try on a process of his own; what worked is printed.
 const PRY: &str = "cd /proc/$0 || exit 0; for f in environ maps mem auxv stack syscall io; do \
-    dd if=$f of=/dev/null bs=1 count=1 status=none && echo $f; done; ls fd | head -1; ls map_files | head -1; \
-    readlink cwd root exe; : >mem && echo written";
+    dd if=$f of=/dev/null bs=1 count=1 status=none && echo $f; done; ls map_files | head -1; \
+    readlink cwd root exe fd/*; : >mem && echo written";
+
+/// The host's rule for processes that changed their ids, put back at the end.
+struct SuidDumpable(String);
+
+impl SuidDumpable {
+    const PATH: &str = "/proc/sys/fs/suid_dumpable";
+
+    fn set(value: &str) -> Self {
+        let before = fs::read_to_string(Self::PATH).expect("the kernel has it");
+        fs::write(Self::PATH, value).expect("root may");
+        Self(before)
+    }
+}
+
+impl Drop for SuidDumpable {
+    fn drop(&mut self) {
+        fs::write(Self::PATH, self.0.trim_end()).expect("root may");
+    }
+}
 
 #[test]
 fn nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege() {
-    for pid_namespace in [false, true] {
+    for (pid_namespace, suid_dumpable) in [(false, "0"), (true, "0"), (false, "1")] {
+        let _rule = SuidDumpable::set(suid_dumpable);
         let (world, plan) = furnished(pid_namespace);
         let calls = calls(&world, &plan);
         let first = calls.iter().position(|call| call.name == "prctl").expect("dumping is switched off");
@@ -107,8 +127,10 @@ fn nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege()
             // when it crashes, to its user.
             // The starter is not set-group-id, so the group tells even while the user is root.
             let inside = fs::metadata(format!("/proc/{}/environ", stopped.pid)).expect("it is stopped");
-            assert_eq!((inside.uid(), inside.gid()), (0, 0), "{call:?} can be looked into");
-            if call.index.is_multiple_of(8) {
+            if suid_dumpable == "0" {
+                assert_eq!((inside.uid(), inside.gid()), (0, 0), "{call:?} can be looked into");
+            }
+            if suid_dumpable != "0" || call.index.is_multiple_of(8) {
                 let pried = world.program("/bin/sh").args(["-c", PRY, &stopped.pid.to_string()]).run();
                 assert_eq!(pried.stdout, "", "{call:?}: {pried}");
             }
@@ -197,6 +219,30 @@ fn whoever_stops_his_starters_keeps_nobody_waiting() {
     for stopped in held {
         stopped.go_on();
     }
+}
+
+#[test]
+fn a_mounter_that_is_stopped_ends_with_its_starter_whoever_it_acts_as() {
+    let (world, plan) = furnished(false);
+    let calls = calls(&world, &plan);
+    let of_mounter: Vec<Call> = calls.into_iter().filter(|call| call.process == 1).collect();
+    let acting = of_mounter.iter().position(|call| call.name == "setfsuid").expect("it acts as its caller");
+    // A change of ids unties it, and the calls that follow tie it again.
+    let tied = of_mounter[acting..].iter().filter(|call| !["setfsuid", "prctl"].contains(&&*call.name));
+    let mut looked = 0;
+    for call in tied.step_by(7) {
+        let Some(stopped) = Stopped::at(&world, &plan, call) else { continue };
+        let starter = stopped.status("PPid").parse().expect("a number");
+        kill(Pid::from_raw(starter), Signal::SIGKILL).expect("it waits for the mounter");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !has_ended(stopped.pid) {
+            assert!(Instant::now() < deadline, "{call:?}: the mounter lives on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        looked += 1;
+        assert_ne!(stopped.running.finish().status, Some(0));
+    }
+    assert!(looked > 3, "the mounter was stopped {looked} times");
 }
 
 /// Bytes of memory that a starter may have had at its most.

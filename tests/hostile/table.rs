@@ -513,6 +513,7 @@ const PROMISES: &[Row] = &[
         &[
             "a_kill_at_any_call_leaves_no_container_and_nothing_else",
             "a_kill_of_one_process_ends_those_that_belong_to_it",
+            "a_mounter_that_is_stopped_ends_with_its_starter_whoever_it_acts_as",
             "a_kill_at_any_call_leaves_no_instance",
             "a_kill_of_who_joins_an_instance_leaves_nobody_in_it",
             "a_kill_at_any_moment_leaves_nothing_behind",

@@ -8,6 +8,7 @@ use super::domain::Domain;
 use crate::error::{Doing, Failure, Outcome};
 use crate::making::Interrupts;
 use crate::message::{self, shown};
+use crate::process;
 use crate::sys::child;
 use landlock::RulesetCreated;
 use nix::errno::Errno;
@@ -25,7 +26,6 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 /// Where helper programs come from, as the site configured it.
 #[derive(Clone, Debug, Default)]
@@ -485,11 +485,21 @@ fn listen(child: &mut Child, interrupts: &Interrupts, mut tick: impl FnMut()) ->
         });
     }
     // Closing its outputs, a program is about to end, but one that does not must not hold up an interruption.
+    let process = process::hold(Pid::from_raw(child.id().cast_signed())).doing(listening)?;
     while matches!(child.try_wait(), Ok(None)) {
+        wait_for_either(&process, interrupts).doing(listening)?;
         interrupts.check()?;
-        std::thread::sleep(Duration::from_millis(1));
     }
     Ok((output, errors))
+}
+
+/// Waits until a process has ended or an interruption is pending.
+fn wait_for_either(process: &OwnedFd, interrupts: &Interrupts) -> Result<(), Errno> {
+    let mut waiting = [process.as_fd(), interrupts.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    match nix::poll::poll(&mut waiting, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Reads what is there; the pipe becomes `None` at its end.

@@ -104,8 +104,7 @@ impl<'a> Servers<'a> {
     /// The quicker `squashfuse_ll` where it is there and knows how to change owners, which it learned in 0.2.
     fn squashfuse(&self, owners: Owners) -> Outcome<(Program, PathBuf)> {
         if let Ok(found) = self.programs.find(SQUASHFUSE_LL)
-            && (owners == Owners::Recorded
-                || version::squashfuse_knows_owners(self.programs, self.interrupts))
+            && (owners == Owners::Recorded || version::squashfuse_knows_owners(&found))
         {
             return Ok((SQUASHFUSE_LL, found));
         }
@@ -123,15 +122,15 @@ impl<'a> Servers<'a> {
             return Err(unrecovered(path, ext3));
         }
         let found = self.programs.find(FUSE2FS)?;
-        let fuse2fs = version::fuse2fs(self.programs, self.interrupts)?;
-        fuse2fs.require_offset(path, ext3.window.offset)?;
+        version::require_offset(self.programs, self.interrupts, path, ext3.window.offset)?;
         // Permission is asked of the kernel, as in every other file system; fuse2fs's own rules know no capabilities.
         let mut options = format!("fakeroot,offset={}", ext3.window.offset);
         if access == Access::ReadOnly {
             options.push_str(",ro");
         }
+        let asks_fusermount = version::asks_fusermount(&found)?;
         let mut start = Start::new(FUSE2FS, found, path, at);
-        if fuse2fs.asks_fusermount {
+        if asks_fusermount {
             options.push_str(stand_in::OPTIONS);
             start = start.with_stand_in(self.answering.as_deref())?;
         }

@@ -27,12 +27,13 @@ const KILL_TIME_MAX: Duration = Duration::from_secs(30);
 /// One is somebody else's, or does not end even when it is killed, or its images take longer than that to be written.
 pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -> Outcome<()> {
     let deadline = Instant::now() + how.patience;
+    // Who has ended is in no group.
+    let groups: Vec<_> = instances.iter().map(|(record, _)| cgroup::of(Pid::from_raw(record.pid))).collect();
     for (record, process) in &instances {
         message::info(format!("Stopping {} instance of {} (PID={})", record.name, record.image, record.pid));
         send(record, process, how.signal)?;
     }
-    for (record, process) in instances {
-        let group = cgroup::of(Pid::from_raw(record.pid));
+    for ((record, process), group) in instances.into_iter().zip(groups) {
         let waiting = || format!("waiting for instance {} to end", record.name);
         if !process.ended_by(deadline).doing(waiting)? {
             message::info(format!(

@@ -6,7 +6,6 @@ use crate::refusal::{Refusal, Step};
 use crate::sys;
 use landlock::{ABI, Access, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 use linux_raw_sys::loop_device;
-use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -35,6 +34,7 @@ const IOCTLS: &[u64] = &[
     loop_device::LOOP_CONFIGURE as u64,
     loop_device::LOOP_GET_STATUS64 as u64,
 ];
+const PRCTLS: &[u64] = &[libc::PR_SET_PDEATHSIG as u64, libc::PR_SET_DUMPABLE as u64];
 const FCNTLS: &[u64] = &[libc::F_DUPFD_CLOEXEC as u64, libc::F_GETFD as u64, libc::F_GETFL as u64];
 
 /// Every system call the mounter may make, with which arguments, and what for. On another architecture's or the
@@ -64,6 +64,7 @@ const CALLS: &[(i64, When, &str)] = &[
     (libc::SYS_fcntl, OneOf(1, FCNTLS), "copies of descriptors"),
     (libc::SYS_sendmsg, Any, "the report"),
     (libc::SYS_setfsuid, Any, "acting as the caller"),
+    (libc::SYS_prctl, OneOf(0, PRCTLS), "what a change of ids undid"),
     (libc::SYS_capset, Any, "capabilities, raised around a call"),
     (libc::SYS_clock_nanosleep, Any, "the pause after a lost race for a loop device"),
     (libc::SYS_brk, Any, "memory"),
@@ -95,7 +96,7 @@ impl When {
 
 /// Confines this process for good, and ties its life to the starter's.
 pub fn confine(starter: Pid) -> Result<(), Refusal> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).step("tying the mounter to the starter")?;
+    privilege::keep_to_the_starter()?;
     if getppid() != starter {
         return Err(Refusal::new("the starter is gone"));
     }

@@ -2,6 +2,7 @@
 
 use crate::caller::Caller;
 use crate::refusal::{Refusal, Step};
+use nix::sys::signal::Signal;
 use nix::unistd::{Uid, setfsuid};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
@@ -43,6 +44,13 @@ pub fn as_caller<T>(
     result
 }
 
+/// Ends this process when the starter ends, and lets nobody look in. Each change of ids undoes both: the kernel forgets the
+/// one, and the host's `fs.suid_dumpable` decides the other.
+pub fn keep_to_the_starter() -> Result<(), Refusal> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).step("tying the mounter to the starter")?;
+    nix::sys::prctl::set_dumpable(false).step("keeping the mounter undumpable")
+}
+
 /// Returns the id before. The call has no error to give: it answers with that id in any case. A second one, with no id
 /// at all, says what became of the first.
 fn become_owner(uid: Uid) -> Result<Uid, Refusal> {
@@ -50,6 +58,7 @@ fn become_owner(uid: Uid) -> Result<Uid, Refusal> {
     if setfsuid(Uid::from_raw(u32::MAX)) != uid {
         return Err(Refusal::new("the file system user id could not be changed"));
     }
+    keep_to_the_starter()?;
     Ok(before)
 }
 
