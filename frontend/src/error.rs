@@ -71,13 +71,45 @@ pub trait Doing<T> {
 impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
     fn doing(self, doing: impl FnOnce() -> String) -> Outcome<T> {
         // Errors of libraries repeat what they read, and that may be anybody's.
-        self.map_err(|error| Failure::new(format!("while {}: {}", doing(), shown(error.to_string()))))
+        self.map_err(|error| Failure::new(format!("while {}: {}", doing(), shown(reason_of(&error)))))
+    }
+}
+
+/// What an error says to people: without the number that the standard library adds to the kernel's words, and without the name
+/// that `nix` puts in front of them.
+pub(crate) fn reason_of(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((words, rest)) = text.rsplit_once(" (os error ")
+        && rest.strip_suffix(')').is_some_and(digits)
+    {
+        return words.to_owned();
+    }
+    let is_name = |text: &str| {
+        let mut letters = text.bytes();
+        letters.next() == Some(b'E')
+            && text.len() > 2
+            && letters.all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    };
+    match text.split_once(": ") {
+        Some((name, words)) if is_name(name) => words.to_owned(),
+        _ => text,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_kernel_is_told_in_words_alone() {
+        let closed = nix::errno::Errno::EACCES;
+        assert_eq!(reason_of(&closed), "Permission denied");
+        assert_eq!(reason_of(&std::io::Error::from(closed)), "Permission denied");
+        for other in ["E: no", "invalid type: map", "EISDIR", "x (os error y)", "line 3: ENOENT: x"] {
+            assert_eq!(reason_of(&other), other);
+        }
+    }
 
     #[test]
     fn what_a_library_repeats_of_a_file_cannot_reach_the_terminal() {

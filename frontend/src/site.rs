@@ -1,7 +1,7 @@
 //! The site's configuration, read for early words and for defaults. The starter reads it again and decides.
 
 use crate::confined::helper::Programs;
-use crate::error::{Failure, Outcome};
+use crate::error::{Failure, Outcome, reason_of};
 use config::Settings;
 use std::io::Read;
 
@@ -36,7 +36,7 @@ pub fn load() -> Outcome<Settings> {
     let mut text = Vec::new();
     std::fs::File::open(&path)
         .and_then(|file| file.take(config::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text))
-        .map_err(|error| failure(error.to_string()))?;
+        .map_err(|error| failure(reason_of(&error)))?;
     Settings::parse(&text).map_err(|error| failure(error.to_string()))
 }
 

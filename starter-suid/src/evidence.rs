@@ -54,7 +54,7 @@ pub struct Evidence {
 impl Evidence {
     /// Takes the descriptors the plan names, closes all others, and asks the kernel about each.
     pub fn gather(plan: &Plan) -> Result<Self, Refusal> {
-        let count = i32::try_from(plan.descriptor_count()).unwrap_or(i32::MAX - SOURCE_FD_FIRST);
+        let count = i32::try_from(plan.descriptor_count()).unwrap_or(i32::MAX);
         sys::close_range(SOURCE_FD_FIRST.saturating_add(count), false)?;
         let fds = (0..count).map(|n| sys::adopt(SOURCE_FD_FIRST + n)).collect::<Result<Vec<_>, _>>()?;
         let mut contents = vec![None; fds.len()];

@@ -138,6 +138,17 @@ fn a_created_overlay_can_be_written() {
 }
 
 #[test]
+fn a_size_that_is_no_number_is_a_usage_error_and_makes_nothing() {
+    let world = World::new();
+    let overlay = world.path("changes.img");
+    for command in [&["overlay", "create"][..], &["image.create"]] {
+        let output = world.lamina(command).args(["--size", "big"]).arg(&overlay).run();
+        output.assert_status(1).assert_stderr_has("invalid argument \"big\" for \"--size\" flag");
+        assert!(!overlay.exists());
+    }
+}
+
+#[test]
 fn an_overlay_in_the_sif_is_written_on_demand_and_always_seen() {
     for world in World::in_each_flow() {
         let image = world.busybox_sif();

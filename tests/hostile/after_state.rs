@@ -42,6 +42,17 @@ fn ids_and_groups_are_the_callers_and_every_capability_is_gone() {
 }
 
 #[test]
+fn a_caller_whose_group_is_roots_gets_nothing_else_of_roots() {
+    let (world, plan) = running("grep -E '^(Uid|Gid|CapBnd|CapPrm):' /proc/self/status | tr '\t' ' '");
+    let user = User { gid: 0.into(), ..User::first() }.in_groups(vec![0.into()]);
+    let (uid, none) = (user.uid, "0000000000000000");
+    let output = plan.hand_over(&world).as_user(user).cwd("/").run().assert_ok();
+    output.assert_stdout(&format!(
+        "Uid: {uid} {uid} {uid} {uid}\nGid: 0 0 0 0\nCapPrm: {none}\nCapBnd: {none}"
+    ));
+}
+
+#[test]
 fn nothing_privileged_can_be_done_inside() {
     let script = "mount -t tmpfs t /mnt; umount /proc; mknod /tmp/n c 1 3; chroot / true; hostname x; \
         unshare -m true; nsenter -t 1 -m true; ls /proc/1/root/; cat /proc/1/environ; kill -0 1; chown 0 /proc/self/fd; \
@@ -85,6 +96,17 @@ fn a_container_with_its_own_process_ids_ends_with_the_process_that_waits_for_it(
     running.signal(Signal::SIGKILL);
     running.finish();
     world.assert_nothing_left();
+}
+
+#[test]
+fn the_starters_deadline_does_not_count_for_what_it_started() {
+    let (world, mut plan) = running("echo ready; sleep 11; echo done");
+    let outside = plan.hand_over(&world).spawn();
+    plan.plan.namespaces.pid = true;
+    let inside = plan.hand_over(&world).spawn();
+    for running in [outside, inside] {
+        running.finish().assert_ok().assert_stdout("ready\ndone");
+    }
 }
 
 /// Whether a stopped process still has root's privilege.

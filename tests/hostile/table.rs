@@ -361,8 +361,11 @@ const PROMISES: &[Row] = &[
         &["an_image_that_changes_under_a_container_hurts_only_the_container"],
     ),
     (
-        "images: one that never answers is given up",
-        &["a_deadline_ends_a_starter_whose_image_is_never_answered_for"],
+        "images: one that never answers is given up, and nothing else",
+        &[
+            "a_deadline_ends_a_starter_whose_image_is_never_answered_for",
+            "the_starters_deadline_does_not_count_for_what_it_started",
+        ],
     ),
     (
         "numbers: each descriptor once, none left out",
@@ -471,6 +474,7 @@ const PROMISES: &[Row] = &[
         &[
             "ids_and_groups_are_the_callers_and_every_capability_is_gone",
             "as_many_groups_as_the_kernel_takes_are_kept",
+            "a_caller_whose_group_is_roots_gets_nothing_else_of_roots",
         ],
     ),
     (

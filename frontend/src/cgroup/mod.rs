@@ -15,7 +15,7 @@ pub(crate) mod parts {
     pub(crate) use super::limits::{Resources, bytes, device_weight, processors};
 }
 
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome, reason_of};
 use crate::message::shown;
 use crate::user::Caller;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
@@ -144,8 +144,9 @@ fn hand_down(parent: &Path, controller: &str) -> Outcome<()> {
     let enable = |group: &Path| {
         put(&group.join("cgroup.subtree_control"), &format!("+{controller}")).map_err(|error| {
             let failure = Failure::new(format!(
-                "while handing the controller {controller} down in the control group {}: {error}",
-                shown(group)
+                "while handing the controller {controller} down in the control group {}: {}",
+                shown(group),
+                reason_of(&error)
             ));
             match error.kind() {
                 ErrorKind::ResourceBusy => failure.hint(ALONE),
@@ -174,7 +175,8 @@ const ALONE: &str =
     "start the command alone in a group of its own: 'systemd-run --user --scope -p Delegate=yes COMMAND'";
 
 fn not_delegated(group: &Path, error: &std::io::Error, caller: &Caller) -> Failure {
-    let failure = Failure::new(format!("while making the control group {}: {error}", shown(group)));
+    let failure =
+        Failure::new(format!("while making the control group {}: {}", shown(group), reason_of(error)));
     if caller.is_root() { failure } else { failure.hint(ALONE) }
 }
 

@@ -147,7 +147,7 @@ pub(super) const COMMANDS: &[Entry] = &[
         interspersed: true,
         notes: "",
         examples: "  image.create --size 1024 changes.img",
-        run: |_, _, given, mut words| makers::image_create(&given, words.remove(0)),
+        run: |invocation, _, given, mut words| makers::image_create(invocation, &given, words.remove(0)),
     },
     Entry {
         name: "build",

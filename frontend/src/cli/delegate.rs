@@ -5,7 +5,7 @@
 
 use super::given::Given;
 use super::{Invocation, Stop};
-use crate::error::{FAILURE_STATUS, Failure};
+use crate::error::{FAILURE_STATUS, Failure, reason_of};
 use crate::launch;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -60,6 +60,6 @@ fn program(name: &str, invocation: &Invocation) -> Result<Command, Stop> {
 }
 
 fn not_started(name: &str, error: &std::io::Error) -> Failure {
-    Failure::new(format!("while starting {}: {error}", launch::own_program(name)))
+    Failure::new(format!("while starting {}: {}", launch::own_program(name), reason_of(error)))
         .hint("ask the administrator to repair the installation: this command is a program of its own there")
 }

@@ -3,7 +3,7 @@
 use super::given::Given;
 use super::{Invocation, Stop, recipe, reference, remote};
 use crate::build::Origin;
-use crate::error::{Failure, Outcome};
+use crate::error::Failure;
 use crate::message::{self, Level};
 use crate::overlay::{
     self, CreateOptions, ImageCreateError, ImageCreateOptions, SIZE_MIB_DEFAULT, SealOptions,
@@ -20,7 +20,7 @@ pub(super) fn overlay_create(invocation: &Invocation, given: &Given, target: OsS
     let options = CreateOptions {
         program: invocation.program.clone(),
         target: PathBuf::from(target),
-        size_mib: size(given, SIZE_MIB_DEFAULT)?,
+        size_mib: size(invocation, "overlay create", given, SIZE_MIB_DEFAULT)?,
         sparse: given.is_on("sparse"),
         create_dirs: given.all("create-dir").iter().map(PathBuf::from).collect(),
         fakeroot: given.is_on("fakeroot"),
@@ -40,10 +40,10 @@ pub(super) fn overlay_seal(invocation: &Invocation, target: OsString) -> Result<
 }
 
 /// `image.create`
-pub(super) fn image_create(given: &Given, target: OsString) -> Result<(), Stop> {
+pub(super) fn image_create(invocation: &Invocation, given: &Given, target: OsString) -> Result<(), Stop> {
     let options = ImageCreateOptions {
         target: PathBuf::from(target),
-        size_mib: size(given, IMAGE_SIZE_MIB_DEFAULT)?,
+        size_mib: size(invocation, "image.create", given, IMAGE_SIZE_MIB_DEFAULT)?,
         force: given.is_on("force"),
         programs: site::programs(&site::load()?),
     };
@@ -86,11 +86,15 @@ pub(super) fn build(
     Ok(build::build(&options)?)
 }
 
-fn size(given: &Given, default: u64) -> Outcome<u64> {
+fn size(invocation: &Invocation, command: &str, given: &Given, default: u64) -> Result<u64, Stop> {
     let Some(text) = given.last("size") else {
         return Ok(default);
     };
-    text.to_str()
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| Failure::new(format!("--size {} is not a number of MiB", message::shown(text))))
+    text.to_str().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+        let (program, text) = (&invocation.program, message::shown(text));
+        Stop::Usage(format!(
+            "Error for command \"{command}\": invalid argument \"{text}\" for \"--size\" flag: it is not a number of MiB\n\n\
+             Run '{program} {command} --help' for more detailed usage information.\n"
+        ))
+    })
 }

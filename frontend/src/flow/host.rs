@@ -1,6 +1,7 @@
 //! What this host lets a process do: whether the setuid starter has power here, and whether users may make user
 //! namespaces.
 
+use crate::error::reason_of;
 use crate::launch;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use std::fs;
@@ -22,7 +23,7 @@ pub fn setuid_fault() -> Option<String> {
     let starter = launch::setuid_starter();
     let data = match fs::metadata(&starter) {
         Ok(data) => data,
-        Err(error) => return Some(format!("while looking for the starter {starter}: {error}")),
+        Err(error) => return Some(format!("while looking for the starter {starter}: {}", reason_of(&error))),
     };
     if data.permissions().mode() & 0o4000 == 0 {
         return Some(format!("the starter {starter} has no setuid bit"));

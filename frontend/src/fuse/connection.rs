@@ -1,6 +1,6 @@
 //! The mount and the kernel's end of the conversation with a server.
 
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome, reason_of};
 use crate::image::Access;
 use crate::message::shown;
 use nix::errno::Errno;
@@ -60,7 +60,7 @@ pub(super) fn unmount(at: &Path) -> Result<(), Errno> {
 }
 
 fn unopened(error: std::io::Error) -> Failure {
-    let failure = Failure::new(format!("while opening {DEVICE}: {error}"));
+    let failure = Failure::new(format!("while opening {DEVICE}: {}", reason_of(&error)));
     match error.kind() {
         ErrorKind::PermissionDenied => {
             failure.hint(format!("ask the administrator to let users open it: 'chmod 0666 {DEVICE}'"))

@@ -3,7 +3,7 @@
 
 mod outside;
 
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome, reason_of};
 use crate::fuse::open_device;
 use crate::payload::{FuseMount, Side};
 use crate::sys::descriptors;
@@ -116,7 +116,7 @@ impl Line {
             Ok((words, _)) if words == [STARTED] => Ok(()),
             Ok((words, _)) if words.is_empty() => Err("the process that starts it has ended".into()),
             Ok((words, _)) => Err(String::from_utf8_lossy(words.get(1..).unwrap_or_default()).into_owned()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(reason_of(&error)),
         }
     }
 

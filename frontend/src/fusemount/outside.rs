@@ -2,6 +2,7 @@
 //! the container, and its servers before it.
 
 use super::{FAILED, PATIENCE, STARTED, arguments, before_serving, receive, send};
+use crate::error::reason_of;
 use crate::message::shown;
 use crate::payload::FuseMount;
 use crate::sys::children;
@@ -79,10 +80,10 @@ fn start(file_system: &FuseMount, connection: OwnedFd) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(words);
     child::before_exec(&mut command, move || before_serving(number));
-    let mut server = command.spawn().map_err(|error| error.to_string())?;
+    let mut server = command.spawn().map_err(|error| reason_of(&error))?;
     drop(connection);
     if file_system.daemon {
-        let status = server.wait().map_err(|error| error.to_string())?;
+        let status = server.wait().map_err(|error| reason_of(&error))?;
         if !status.success() {
             return Err(format!("{} ended with {status}", shown(program)));
         }

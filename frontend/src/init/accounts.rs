@@ -3,6 +3,7 @@
 //! The starter mounted empty files of the caller's over the image's own and left the originals open. Only an empty
 //! file is ever filled in, so that no file of the image is changed whatever went wrong before.
 
+use crate::error::reason_of;
 use crate::message::{self, shown};
 use crate::payload::{Account, Payload};
 use crate::sys::descriptors;
@@ -74,7 +75,7 @@ fn fill_in(place: &str, text: &[u8]) -> io::Result<()> {
 
 fn warn(place: &str, result: io::Result<()>) {
     if let Err(error) = result {
-        message::warning(format!("{} could not be filled in: {error}", shown(place)));
+        message::warning(format!("{} could not be filled in: {}", shown(place), reason_of(&error)));
     }
 }
 

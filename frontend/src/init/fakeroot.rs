@@ -1,6 +1,7 @@
 //! The `fakeroot` command of the host, done by this program: a daemon remembers what programs do to owners and devices, and
 //! a library in each of them has it succeed, although nothing of it takes place.
 
+use crate::error::reason_of;
 use crate::init::environment::Environment;
 use crate::init::execute::SHELL;
 use crate::message::{self, shown};
@@ -55,10 +56,10 @@ fn start() -> Result<String, String> {
         nix::unistd::setsid()?;
         Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)
     });
-    let mut daemon = command.spawn().map_err(|error| error.to_string())?;
+    let mut daemon = command.spawn().map_err(|error| reason_of(&error))?;
     let mut line = String::new();
     if let Some(said) = daemon.stdout.take() {
-        BufReader::new(said).read_line(&mut line).map_err(|error| error.to_string())?;
+        BufReader::new(said).read_line(&mut line).map_err(|error| reason_of(&error))?;
     }
     // Its key, a colon, its process id.
     match line.split_once(':') {
@@ -77,7 +78,7 @@ fn try_out(environment: &Environment) -> Result<(), String> {
 
 /// What a program that ended well wrote, or why it did not.
 fn output_of(command: &mut Command) -> Result<Output, String> {
-    let ended = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let ended = command.stdin(Stdio::null()).output().map_err(|error| reason_of(&error))?;
     match ended.stderr.as_slice() {
         _ if ended.status.success() => Ok(ended),
         [] => Err(ended.status.to_string()),

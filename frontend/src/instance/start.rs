@@ -1,7 +1,7 @@
 //! Starting an instance: the command leaves a process behind that becomes the container, and waits until it is there.
 
 use super::{Folder, Record};
-use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Outcome};
 use crate::message::shown;
 use crate::process::start_of;
 use crate::sys::descriptors;
@@ -173,5 +173,5 @@ pub fn tell(socket: &OwnedFd, keeper: Option<Pid>) -> Outcome<()> {
     let word = keeper.map_or(0, Pid::as_raw).to_le_bytes();
     rustix::net::send(socket, &word, rustix::net::SendFlags::NOSIGNAL)
         .map(drop)
-        .map_err(|error| Failure::new(format!("while telling that the instance runs: {error}")))
+        .doing(|| "telling that the instance runs".into())
 }

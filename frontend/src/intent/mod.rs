@@ -15,7 +15,7 @@ pub use security::{
 
 use crate::cgroup::Limits;
 use crate::cli::given::{Environment, Given, items};
-use crate::error::{Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome};
 use crate::flow::fakeroot;
 use crate::message::{self, shown};
 use crate::payload::{Action, Dialect, EnvironmentFile, FuseMount, Text};
@@ -421,8 +421,7 @@ fn app(name: &OsStr) -> Outcome<Text> {
 /// The path seen from the root of the host; its last part need not exist.
 pub(crate) fn absolute(path: impl AsRef<Path>) -> Outcome<PathBuf> {
     let path = path.as_ref();
-    std::path::absolute(path)
-        .map_err(|error| Failure::new(format!("while making {} absolute: {error}", shown(path))))
+    std::path::absolute(path).doing(|| format!("making {} absolute", shown(path)))
 }
 
 /// A place in the container as the plan spells it: redundant slashes and dots are taken out.

@@ -1,7 +1,7 @@
 //! Which variables the container gets, and from where.
 
 use crate::cli::given::{Environment, items};
-use crate::error::{Failure, Outcome};
+use crate::error::{Failure, Outcome, reason_of};
 use crate::message::{self, shown};
 use crate::payload::{EnvironmentFile, Text};
 use std::ffi::{OsStr, OsString};
@@ -130,7 +130,7 @@ fn read_file(name: &OsStr) -> Outcome<EnvironmentFile> {
     let mut content = Vec::new();
     std::fs::File::open(name)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content))
-        .map_err(|error| failure(error.to_string()))?;
+        .map_err(|error| failure(reason_of(&error)))?;
     if content.len() as u64 > FILE_BYTES_MAX {
         return Err(failure("it is larger than 1 MiB".into()));
     }

@@ -3,7 +3,7 @@
 use super::debugfs;
 use super::layout::Layout;
 use crate::confined::helper::{Helper, MKFS_EXT3, Programs, SUBJECT};
-use crate::error::{Failure, Outcome};
+use crate::error::{Failure, Outcome, reason_of};
 use crate::file::directory_of;
 use crate::image::{self, Format};
 use crate::making::Interrupts;
@@ -138,7 +138,7 @@ fn no_room(error: &io::Error, mib: u64, target: &Path) -> Failure {
         Some(libc::EFBIG) => {
             Failure::new(format!("files of {mib} MiB are more than {place} or your limits allow"))
         }
-        _ => Failure::new(format!("while allocating {mib} MiB for {}: {error}", shown(target))),
+        _ => Failure::new(format!("while allocating {mib} MiB for {}: {}", shown(target), reason_of(&error))),
     }
 }
 

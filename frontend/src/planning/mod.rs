@@ -14,7 +14,7 @@ mod hand_over;
 pub use extraction::{Extracted, extract, is_permitted as may_extract};
 pub use hand_over::{Container, payload};
 
-use crate::error::{Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome};
 use crate::flow::fakeroot::{self, Fakeroot};
 use crate::flow::namespace::Mapping;
 use crate::flow::{self, Facts, Flow, Reason};
@@ -109,10 +109,7 @@ impl Sources {
     /// The same open file under a number of its own: locks on it stay one.
     fn add_image(&mut self, image: &Image) -> Outcome<Descriptor> {
         self.require_open(&image.file, &image.path)?;
-        let file = image
-            .file
-            .try_clone()
-            .map_err(|error| Failure::new(format!("while copying a descriptor: {error}")))?;
+        let file = image.file.try_clone().doing(|| "copying a descriptor".into())?;
         self.add(file.into(), &image.path)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Sources;
 use super::gpu::{self, Platform};
-use crate::error::{Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome};
 use crate::flow::fakeroot::FakerootCommand;
 use crate::image::{self, Access, EmbeddedContent, Format, Image};
 use crate::intent::{BindRequest, HomeRequest, InImage, Intent, container_path};
@@ -111,8 +111,7 @@ impl Chooser<'_> {
         if !self.site.mount_hostfs.value || self.intent.contain || self.left_out("hostfs") {
             return Ok(());
         }
-        let table = fs::read("/proc/self/mountinfo")
-            .map_err(|error| Failure::new(format!("while reading the host's mounts: {error}")))?;
+        let table = fs::read("/proc/self/mountinfo").doing(|| "reading the host's mounts".into())?;
         let mut places = mount_points(&table);
         // What is above comes first, and is shown with everything that is mounted below it.
         places.sort_unstable();
@@ -283,9 +282,11 @@ impl Chooser<'_> {
             return Ok(None);
         }
         let folder = workdir.join(name.as_ref());
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&folder).map_err(|error| {
-            Failure::new(format!("while making {} for --workdir: {error}", shown(&folder)))
-        })?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&folder)
+            .doing(|| format!("making {} for --workdir", shown(&folder)))?;
         if name.as_ref().ends_with("tmp") || name.as_ref().ends_with("var_tmp") {
             // Somebody else's directory keeps its mode.
             let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777));

@@ -6,6 +6,7 @@ use protocol::Window;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use tempfile::TempDir;
 
 const WINDOW: Window = Window { offset: 0, size: 4096 };
@@ -104,6 +105,43 @@ fn an_image_is_looked_into_where_its_window_is() {
     let (_folder, bare) = folder_and_file(&squashfs_behind(0));
     let bare = facts(&bare, OFlags::RDONLY, Some(Content::Squashfs(WINDOW)));
     assert_eq!((bare.in_sif, bare.superblock), (false, Some(Superblock::Squashfs { bytes: 4321 })));
+}
+
+#[test]
+fn a_pipe_is_looked_at_without_waiting_for_who_writes_into_it() {
+    let (_folder, file) = folder_and_file(b"");
+    let pipe = file.with_file_name("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).expect("a pipe");
+    let facts = facts(&pipe, OFlags::PATH, None);
+    assert_eq!((facts.kind, facts.place), (FileType::Fifo, Some(pipe.into_os_string().into_encoded_bytes())));
+}
+
+/// A block device with the content of a file.
+struct Loop(String);
+
+impl Loop {
+    fn of(file: &Path) -> Self {
+        let made = Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(file).output();
+        let made = made.expect("losetup is there");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self(String::from_utf8_lossy(&made.stdout).trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_device_is_not_looked_into_whatever_it_holds() {
+    let (_folder, file) = folder_and_file(&squashfs_behind(4096));
+    let device = Loop::of(&file);
+    let image = Content::Squashfs(Window { offset: 4096, ..WINDOW });
+    let facts = facts(Path::new(&device.0), OFlags::RDONLY, Some(image));
+    assert_eq!((facts.kind, facts.readable), (FileType::BlockDevice, true));
+    assert_eq!((facts.in_sif, facts.superblock), (false, None));
 }
 
 #[test]

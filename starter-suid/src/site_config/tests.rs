@@ -210,6 +210,23 @@ fn a_name_that_nobody_has_stops_everything_instead_of_limiting_less() {
 }
 
 #[test]
+fn a_list_of_accounts_that_is_too_long_is_not_read_in_part() {
+    let world = World::new();
+    let maximum = usize::try_from(FILE_BYTES_MAX).expect("a small number");
+    let accounts = |bytes: &[u8]| {
+        let path = world.at("accounts");
+        fs::write(&path, bytes).expect("written");
+        let path = path.to_str().expect("a plain name");
+        numeric_ids([("root", Some(1))].into_iter(), "limit container owners", path)
+            .map_err(|refusal| refusal.to_string())
+    };
+    let whole = [&b"root:x:0:0::/:\n"[..], &vec![b'#'; maximum - 15]].concat();
+    assert_eq!(accounts(&whole), Ok(vec![0]));
+    let refused = accounts(&[&whole[..], b"#"].concat()).expect_err("it is too long");
+    assert!(refused.contains("longer than"), "{refused}");
+}
+
+#[test]
 fn a_limiting_path_is_compared_under_the_kernels_name() {
     let world = World::new();
     fs::create_dir(world.at("images")).expect("a folder");

@@ -3,7 +3,7 @@
 use super::{Check, State};
 use crate::admin::check::{self, Finding};
 use crate::admin::trust;
-use crate::error::Failure;
+use crate::error::{Failure, reason_of};
 use crate::message::shown;
 use crate::{launch, site};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -29,7 +29,9 @@ fn starter_file(path: &Path) -> Check {
     let subject = "setuid starter";
     let remedy = "'make install' sets owner root and mode 4711";
     match std::fs::metadata(path) {
-        Err(error) => Check::missing(subject, format!("{}: {error}", shown(path))).remedy(remedy),
+        Err(error) => {
+            Check::missing(subject, format!("{}: {}", shown(path), reason_of(&error))).remedy(remedy)
+        }
         Ok(data) => match starter_fault(&data) {
             None => {
                 let mode = data.mode() & 0o7777;
