@@ -86,10 +86,8 @@ pub(crate) fn reason_of(error: &impl fmt::Display) -> String {
         return words.to_owned();
     }
     let is_name = |text: &str| {
-        let mut letters = text.bytes();
-        letters.next() == Some(b'E')
-            && text.len() > 2
-            && letters.all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        let of_a_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        text.starts_with('E') && text.len() > 2 && text.bytes().all(of_a_name)
     };
     match text.split_once(": ") {
         Some((name, words)) if is_name(name) => words.to_owned(),

@@ -1,5 +1,6 @@
 //! What a container's program has, what it can see, and what is left of those who made it.
 
+use crate::stops::{COUNT, pry};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use protocol::Mount;
@@ -127,14 +128,10 @@ fn stop(pid: Pid) {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-/// Everything a user can try on a process of his own that is stopped; what worked is printed.
-const PRY: &str = "cd /proc/$0 || exit 0; for f in environ maps mem auxv stack syscall io; do \
-    dd if=$f of=/dev/null bs=1 count=1 status=none && echo $f; done; ls fd | head -1; ls map_files | head -1; \
-    readlink cwd root exe; timeout 5 strace -qq -p $0 -e trace=none && echo traced; : >mem && echo written";
-
 #[test]
 fn a_stopped_starter_shows_its_caller_nothing() {
     let (world, plan) = running("echo in");
+    let besides = format!("{COUNT}; timeout 5 strace -qq -p $0 -e trace=none && echo traced");
     let (mut starters, mut mounters) = (0, 0);
     for step in 0..150 {
         let held: Running = plan.hand_over(&world).spawn();
@@ -148,7 +145,7 @@ fn a_stopped_starter_shows_its_caller_nothing() {
                 let _ = nix::sys::signal::kill(pid, Signal::SIGCONT);
                 continue;
             }
-            let pried = world.program("/bin/sh").args(["-c", PRY, &pid.to_string()]).run();
+            let pried = pry(&world, pid, &besides);
             assert!(is_privileged(pid), "{pid} was not held");
             assert_eq!(pried.stdout, "", "{pried}");
             *(if pid == held.pid { &mut starters } else { &mut mounters }) += 1;

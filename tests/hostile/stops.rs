@@ -89,10 +89,19 @@ fn sample(calls: &[Call]) -> Vec<Call> {
     chosen
 }
 
-/// Everything a user can try on a process of his own; what worked is printed.
-const PRY: &str = "cd /proc/$0 || exit 0; for f in environ maps mem auxv stack syscall io; do \
-    dd if=$f of=/dev/null bs=1 count=1 status=none && echo $f; done; ls map_files | head -1; \
-    readlink cwd root exe fd/*; : >mem && echo written";
+/// Tries everything that a user can try on a process of his own, and `besides` as a command of a shell in its folder of
+/// `/proc`, whose name is `$0`. What worked is printed.
+pub(crate) fn pry(world: &World, pid: Pid, besides: &str) -> Output {
+    let script = format!(
+        "cd /proc/$0 || exit 0; for f in environ maps mem auxv stack syscall io; do \
+         dd if=$f of=/dev/null bs=1 count=1 status=none && echo $f; done; ls map_files | head -1; \
+         readlink cwd root exe fd/*; {besides}; : >mem && echo written"
+    );
+    world.program("/bin/sh").args(["-c", &script, &pid.to_string()]).run()
+}
+
+/// Counts the descriptors of a process.
+pub(crate) const COUNT: &str = "ls fd | head -1";
 
 /// The host's rule for processes that changed their ids, put back at the end.
 struct SuidDumpable(String);
@@ -115,8 +124,10 @@ impl Drop for SuidDumpable {
 
 #[test]
 fn nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege() {
-    for (pid_namespace, suid_dumpable) in [(false, "0"), (true, "0"), (false, "1")] {
-        let _rule = SuidDumpable::set(suid_dumpable);
+    for (pid_namespace, suid_dumpable) in [(false, false), (true, false), (false, true)] {
+        let _rule = SuidDumpable::set(if suid_dumpable { "1" } else { "0" });
+        // Between a change of ids and the call behind it, this rule lets a user count, and nothing else.
+        let besides = if suid_dumpable { "true" } else { COUNT };
         let (world, plan) = furnished(pid_namespace);
         let calls = calls(&world, &plan);
         let first = calls.iter().position(|call| call.name == "prctl").expect("dumping is switched off");
@@ -127,11 +138,11 @@ fn nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege()
             // when it crashes, to its user.
             // The starter is not set-group-id, so the group tells even while the user is root.
             let inside = fs::metadata(format!("/proc/{}/environ", stopped.pid)).expect("it is stopped");
-            if suid_dumpable == "0" {
+            if !suid_dumpable {
                 assert_eq!((inside.uid(), inside.gid()), (0, 0), "{call:?} can be looked into");
             }
-            if suid_dumpable != "0" || call.index.is_multiple_of(8) {
-                let pried = world.program("/bin/sh").args(["-c", PRY, &stopped.pid.to_string()]).run();
+            if suid_dumpable || call.index.is_multiple_of(8) {
+                let pried = pry(&world, stopped.pid, besides);
                 assert_eq!(pried.stdout, "", "{call:?}: {pried}");
             }
             stopped.go_on().assert_ok().assert_stdout("in");

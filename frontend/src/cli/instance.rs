@@ -6,7 +6,7 @@ pub(super) use stats::{NOTES as STATS_NOTES, stats};
 
 use super::flags::{self, Flag, Kind};
 use super::given::Given;
-use super::{Invocation, Stop, actions, answer, dry_run};
+use super::{Invocation, Stop, actions, answer, dry_run, misuse};
 use crate::cgroup::Limits;
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::file::{Existing, NewFile};
@@ -256,11 +256,7 @@ pub(super) fn stop(invocation: &Invocation, given: &Given, words: &[OsString]) -
         Some(pattern) => pattern.to_string_lossy().into_owned(),
         None if given.is_on("all") => "*".to_owned(),
         None => {
-            return Err(Stop::Usage(format!(
-                "Error for command \"instance stop\": an instance's name or --all is needed\n\n\
-                 Run '{} instance stop --help' for more detailed usage information.\n",
-                invocation.program
-            )));
+            return Err(misuse(invocation, "instance stop", "an instance's name or --all is needed"));
         }
     };
     let signal = match given.last("signal") {

@@ -1,7 +1,7 @@
 //! `overlay create` and `seal`, `image.create` and `build`: options in, one call out.
 
 use super::given::Given;
-use super::{Invocation, Stop, recipe, reference, remote};
+use super::{Invocation, Stop, misuse, recipe, reference, remote};
 use crate::build::Origin;
 use crate::error::Failure;
 use crate::message::{self, Level};
@@ -91,10 +91,8 @@ fn size(invocation: &Invocation, command: &str, given: &Given, default: u64) -> 
         return Ok(default);
     };
     text.to_str().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
-        let (program, text) = (&invocation.program, message::shown(text));
-        Stop::Usage(format!(
-            "Error for command \"{command}\": invalid argument \"{text}\" for \"--size\" flag: it is not a number of MiB\n\n\
-             Run '{program} {command} --help' for more detailed usage information.\n"
-        ))
+        let text = message::shown(text);
+        let what = format!("invalid argument \"{text}\" for \"--size\" flag: it is not a number of MiB");
+        misuse(invocation, command, &what)
     })
 }

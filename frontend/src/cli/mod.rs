@@ -232,6 +232,15 @@ fn lacks_value(error: &clap::Error) -> bool {
     matches!(error.get(ContextKind::InvalidValue), Some(clap::error::ContextValue::String(value)) if value.is_empty())
 }
 
+/// A usage error that only the command itself can see.
+fn misuse(invocation: &Invocation, command: &str, what: &str) -> Stop {
+    Stop::Usage(format!(
+        "Error for command \"{command}\": {what}\n\n\
+         Run '{} {command} --help' for more detailed usage information.\n",
+        invocation.program
+    ))
+}
+
 /// A usage error with the command's usage line.
 fn usage(what: &str, program: &str, command: Option<&str>, definition: &mut Command) -> Stop {
     let subject = command.map_or_else(String::new, |name| format!(" for command \"{name}\""));

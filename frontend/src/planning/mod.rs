@@ -194,7 +194,7 @@ pub fn plan(intent: &Intent, site: &Settings, caller: &Caller) -> Outcome<Planne
     })
 }
 
-/// `allow user ns` forbids user namespaces, `why` ever one is wanted.
+/// `allow user ns` forbids user namespaces, whatever one is wanted for; `why` says it to the user.
 fn require_user_namespaces(site: &Settings, why: &dyn fmt::Display) -> Outcome<()> {
     let setting = &site.allow_user_ns;
     if setting.value {
