@@ -414,9 +414,9 @@ impl Server {
 
     /// Why the server did not answer. It has closed its connection, so it is about to end.
     fn failed_to_start(&mut self, interrupts: &Interrupts) -> Failure {
-        match self.wait(interrupts) {
+        match self.wait(interrupts).doing(|| format!("waiting for {}", self.name)) {
             Ok(status) => self.died(status, "before it could be used"),
-            Err(error) => Failure::new(format!("while waiting for {}: {error}", self.name)),
+            Err(failure) => failure,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Access, Defect, Ext3, Format, Image, detect, ext3, squashfs};
 use crate::confined::reader;
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome, reason_of};
 use crate::message::shown;
 use crate::sif::FsType;
 use nix::errno::Errno;
@@ -183,12 +183,9 @@ impl Refused {
                 Defect::Unrecognised,
                 name_of(kind)
             )),
-            Self::Failed(error) => match error.raw_os_error() {
-                Some(number) => {
-                    Failure::new(format!("could not open image {path}: {}", Errno::from_raw(number).desc()))
-                }
-                None => Failure::new(format!("could not open image {path}: {error}")),
-            },
+            Self::Failed(error) => {
+                Failure::new(format!("could not open image {path}: {}", reason_of(&error)))
+            }
         }
     }
 }

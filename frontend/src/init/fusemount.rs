@@ -223,8 +223,8 @@ fn ask(file_system: &FuseMount, line: &Line) -> i32 {
 fn await_end(child: Pid, server: Option<Pid>) -> Result<(Fate, Option<Fate>), Ending> {
     let mut of_server = None;
     loop {
-        match children::reap() {
-            Ok(Some((process, fate))) if process == child => {
+        match children::reap().doing(|| "waiting for a FUSE server".to_owned())? {
+            Some((process, fate)) if process == child => {
                 // A server that closed its connection is about to end.
                 if fate != Fate::Exited(0)
                     && of_server.is_none()
@@ -234,18 +234,15 @@ fn await_end(child: Pid, server: Option<Pid>) -> Result<(Fate, Option<Fate>), En
                 }
                 return Ok((fate, of_server));
             }
-            Ok(Some((process, fate))) if Some(process) == server => of_server = Some(fate),
-            Ok(Some(_)) => {}
-            Ok(None) => {
+            Some((process, fate)) if Some(process) == server => of_server = Some(fate),
+            Some(_) => {}
+            None => {
                 if let Some(arrival) = signal::wait(&signal::ALL, super::shim::NAP)
                     && ENDING.contains(&arrival.number)
                 {
                     let _ = signal::send(child, libc::SIGKILL);
                     return Err(Ending::Status(Fate::Killed(arrival.number).status().unwrap_or_default()));
                 }
-            }
-            Err(error) => {
-                return Err(Failure::new(format!("while waiting for a FUSE server: {error}")).into());
             }
         }
     }

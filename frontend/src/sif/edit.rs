@@ -12,7 +12,7 @@ use super::layout::{self, DESCRIPTOR_BYTES, HEADER_BYTES, descriptor as d};
 use super::signed;
 use super::table::{Descriptor, Extra, Header, Table};
 use super::write::{Data, NewObject, Placed, read_for_change, time_of_change};
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, Outcome, reason_of};
 use crate::lock;
 use crate::message::{self, shown};
 use nix::errno::Errno;
@@ -69,8 +69,9 @@ pub fn edit(file: &File, path: &Path, edits: &[Edit<'_>], room: Room) -> Outcome
     change.commit(file).doing(changing)?;
     if let Err(error) = change.settle(file) {
         message::warning(format!(
-            "{} is changed, but takes more disk space than it needs: {error}",
-            shown(path)
+            "{} is changed, but takes more disk space than it needs: {}",
+            shown(path),
+            reason_of(&error)
         ));
     }
     Ok(())

@@ -5,7 +5,7 @@ use super::{Cache, is_being_made};
 use crate::prompt;
 use frontend::cli::given::Given;
 use frontend::cli::{Invocation, Stop, answer};
-use frontend::error::{Failure, Outcome};
+use frontend::error::{Doing, Failure, Outcome};
 use frontend::making::amount;
 use frontend::message::{self, shown};
 use std::ffi::OsString;
@@ -93,10 +93,8 @@ fn remove(entry: &Entry, only_said: bool) -> Outcome<()> {
         return Ok(());
     }
     match std::fs::remove_file(&entry.path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Failure::new(format!("while removing {}: {error}", shown(&entry.path))))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.doing(|| format!("removing {}", shown(&entry.path))),
     }
 }
 

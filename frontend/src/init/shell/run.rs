@@ -5,6 +5,7 @@ use super::{
     CALLS_MAX, Foreign, SCRIPT_BYTES_MAX, SCRIPT_BYTES_USUAL, Shell, Stop, Stream, Variable, builtins,
     parser, pattern,
 };
+use crate::error::reason_of;
 use crate::payload::Text;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -279,7 +280,7 @@ impl Shell {
                 Ok(text)
             }
             Ok(_) => Err(Stop::foreign("a very long script")),
-            Err(error) => Err(Stop::foreign(format!("a file that cannot be read ({error})"))),
+            Err(error) => Err(Stop::foreign(format!("a file that cannot be read ({})", reason_of(&error)))),
         }
     }
 
