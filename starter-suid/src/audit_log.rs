@@ -2,10 +2,14 @@
 
 use crate::caller::Caller;
 use std::io::{self, Write};
+use std::time::Duration;
 use syslog::{Facility, Logger, LoggerBackend, Severity};
 
 /// Longest line in bytes: under the 1024 that RFC 3164 lets a relay cut at.
 const LINE_BYTES_MAX: usize = 900;
+/// How long a daemon that is behind is waited for: whoever floods the log keeps himself out of it no more than that. One
+/// that reads nothing at all keeps every start waiting so long, and nothing else.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Ends a line that was longer, so that nobody takes a part for the whole.
 const CUT: &[u8] = b" [cut]";
 /// Fixed, because the name this program was started by is the caller's.
@@ -52,7 +56,7 @@ pub fn record(caller: &Caller, decision: &Decision) {
 fn connect() -> io::Result<Logger<LoggerBackend, Line>> {
     let log = syslog::unix(Line).map_err(io::Error::other)?;
     match &log.backend {
-        LoggerBackend::Unix(socket) => socket.set_nonblocking(true)?,
+        LoggerBackend::Unix(socket) => socket.set_write_timeout(Some(PATIENCE))?,
         _ => return Err(io::ErrorKind::Unsupported.into()),
     }
     Ok(log)

@@ -1,10 +1,13 @@
 //! What the claims point at: the descriptors, held open, and what the kernel says of each. Nothing is judged here.
 
+use crate::policy;
+use crate::proc;
 use crate::refusal::{Refusal, Step};
 use crate::superblock::{self, Superblock};
 use crate::sys;
 use protocol::{Content, Plan, SOURCE_FD_FIRST};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// One source descriptor and its facts.
@@ -40,6 +43,9 @@ pub struct Facts {
     pub place: Option<Vec<u8>>,
     /// Whether this is the root of a mount.
     pub mount_root: bool,
+    /// Whether something is mounted on or in this directory, in which an image lies: the image alone would show what that
+    /// hides.
+    pub mounted_over: bool,
     /// Whether the file starts as a SIF does.
     pub in_sif: bool,
     /// For an image: what lies at the window's start.
@@ -108,16 +114,35 @@ fn look(fd: &OwnedFd, content: Option<Content>) -> Result<Facts, Refusal> {
         identity: (stat.st_dev, stat.st_ino),
         place: place(fd, statx.stx_mnt_id, stat.st_ino),
         mount_root: statx.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT),
+        mounted_over: content == Some(Content::Directory) && is_mounted_over(fd, statx.stx_mnt_id)?,
         in_sif: window.is_some() && superblock::starts_as_sif(fd),
         superblock: window.and_then(|window| superblock::read(fd, window)),
     })
 }
 
+/// Whether a mount of the mount that a directory is in lies on or below it. The names on both sides are the kernel's.
+fn is_mounted_over(fd: &OwnedFd, mount: u64) -> Result<bool, Refusal> {
+    let directory = name_of(fd).step("naming a directory")?;
+    let table = proc::mount_table(CWD, "/proc/self/mountinfo")?;
+    for other in proc::mounts(&table) {
+        let other = other?;
+        let place = other.mount_point.as_encoded_bytes();
+        if other.parent_id == mount && policy::is_below(place, directory.to_bytes()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What the kernel calls an open file.
+pub fn name_of(fd: &OwnedFd) -> Result<CString, rustix::io::Errno> {
+    rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())
+}
+
 /// The path the kernel gives for a descriptor is text, and in another mount namespace it may be anybody's text. So
 /// it is walked again from here, without symbolic links, and must end at the same file of the same mount.
 fn place(fd: &OwnedFd, mount: u64, inode: u64) -> Option<Vec<u8>> {
-    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let path = rustix::fs::readlink(link, Vec::new()).ok()?;
+    let path = name_of(fd).ok()?;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let again =
         rustix::fs::openat2(CWD, path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)

@@ -4,8 +4,7 @@ use crate::drop_root::Unprivileged;
 use crate::policy::Permit;
 use crate::refusal::{self, Refusal, Step};
 use crate::sys;
-use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, execveat};
@@ -43,7 +42,7 @@ pub fn keep(fd: &OwnedFd) -> Result<OwnedFd, Refusal> {
             Refusal::new("the limit on open files is too low for the starter")
                 .hint("raise it: 'ulimit -n 1024'")
         }
-        error => Refusal::failed("keeping a descriptor", Errno::from_raw(error.raw_os_error())),
+        error => Refusal::failed("keeping a descriptor", refusal::errno(error)),
     })
 }
 
@@ -55,14 +54,23 @@ pub fn warn(_proof: &Unprivileged, permit: &Permit, warnings: &[String]) {
 }
 
 /// The process that is going to wait outside a PID namespace, as its child can see it: in there its id means nothing.
-pub struct Monitor(OwnedFd);
+pub struct Monitor {
+    process: OwnedFd,
+    /// Closed when the child becomes `init`, or ends.
+    _under_way: OwnedFd,
+}
+
+/// What the process that is going to wait outside waits for first.
+pub struct Arrival(OwnedFd);
 
 impl Monitor {
     /// This process; call it before the fork.
-    pub fn this() -> Result<Self, Refusal> {
-        let this = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
-            .step("watching the monitor")?;
-        Ok(Self(keep(&this)?))
+    pub fn this() -> Result<(Self, Arrival), Refusal> {
+        let doing = "watching the monitor";
+        let process =
+            rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).step(doing)?;
+        let (arrival, under_way) = nix::unistd::pipe2(OFlag::O_CLOEXEC).step(doing)?;
+        Ok((Self { process: keep(&process)?, _under_way: keep(&under_way)? }, Arrival(arrival)))
     }
 
     /// Ties process 1 of the namespace to the monitor: without that one nobody could end it. A monitor that was gone
@@ -70,7 +78,7 @@ impl Monitor {
     pub fn tie(&self, _proof: &Unprivileged) -> Result<(), Refusal> {
         let doing = "tying the container to its monitor";
         nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL)).step(doing)?;
-        let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let mut watched = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
         match poll(&mut watched, PollTimeout::ZERO).step(doing)? {
             0 => Ok(()),
             _ => Err(Refusal::new("the process that waits for the container is gone")),
@@ -98,8 +106,15 @@ pub fn enter_container(
     exec(init, &[INIT_NAME])
 }
 
-/// Starts `init` outside, to wait for process 1 of the container's PID namespace.
-pub fn monitor(_proof: Unprivileged, init: &Init, container: Pid) -> Result<Infallible, Refusal> {
+/// Starts `init` outside, to wait for process 1 of the container's PID namespace. As `init` it is a process that the caller
+/// may look into, and it is in the mount namespace: not before all there is to see is the container.
+pub fn monitor(
+    _proof: Unprivileged,
+    init: &Init,
+    container: Pid,
+    Arrival(arrival): Arrival,
+) -> Result<Infallible, Refusal> {
+    nix::unistd::read(&arrival, &mut [0]).step("waiting for the container")?;
     let pid = CString::new(container.to_string()).unwrap_or_default();
     exec(init, &[INIT_NAME, c"monitor", &pid])
 }

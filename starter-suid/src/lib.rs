@@ -89,13 +89,14 @@ fn make_container(caller: &Caller, permit: &Permit, evidence: Evidence) -> Resul
     namespaces::enter(permit)?;
     let mut monitor = None;
     if permit.plan.namespaces.pid {
-        monitor = Some(Monitor::this()?);
+        let (outside, arrival) = Monitor::this()?;
         // The first child is process 1 of the new PID namespace; this process stays outside and waits for it.
         if let Forked::Parent(container) = sys::fork()? {
-            drop(materials);
+            drop((materials, outside));
             sanitize::lift_deadline();
-            return hand_over::monitor(drop_root::give_up(caller)?, &init, container);
+            return hand_over::monitor(drop_root::give_up(caller)?, &init, container, arrival);
         }
+        monitor = Some(outside);
     }
     sanitize::lift_deadline();
     let proc = permit.plan.instance.then(HostProc::open).transpose()?;
@@ -103,7 +104,7 @@ fn make_container(caller: &Caller, permit: &Permit, evidence: Evidence) -> Resul
     let record = proc.map(|proc| Identity::here(&proc, caller)?.record()).transpose()?;
     let proof = drop_root::give_up(caller)?;
     mounter.end()?;
-    if let Some(monitor) = monitor {
+    if let Some(monitor) = &monitor {
         monitor.tie(&proof)?;
     }
     hand_over::warn(&proof, permit, &built.warnings);
@@ -114,10 +115,11 @@ fn make_container(caller: &Caller, permit: &Permit, evidence: Evidence) -> Resul
 fn join(caller: &Caller, instance: &Instance) -> Result<Infallible, Refusal> {
     let init = hand_over::open_init()?;
     instance.enter(caller)?;
-    let monitor = Monitor::this()?;
+    let (monitor, arrival) = Monitor::this()?;
     sanitize::lift_deadline();
     if let Forked::Parent(joined) = sys::fork()? {
-        return hand_over::monitor(drop_root::give_up(caller)?, &init, joined);
+        drop(monitor);
+        return hand_over::monitor(drop_root::give_up(caller)?, &init, joined, arrival);
     }
     let proof = drop_root::give_up(caller)?;
     monitor.tie(&proof)?;

@@ -6,8 +6,8 @@
 
 use crate::evidence::Evidence;
 use crate::loopback;
-use crate::policy::{Orders, Permit};
-use crate::refusal::{Refusal, Step};
+use crate::policy::{self, Orders, Permit};
+use crate::refusal::{Refusal, Step, errno};
 use crate::sys::{self, MountAttributes};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -61,7 +61,10 @@ pub fn prepare(permit: &Permit, evidence: Evidence) -> Result<Materials, Refusal
         sources.push(match attributes {
             None => Source::File(source.fd),
             Some((set, recursive)) => Source::Tree(Tree {
-                fd: clone(&source.fd, c"", set, recursive, orders).step("cloning a source")?,
+                fd: clone(&source.fd, c"", set, recursive, orders).map_err(|error| match error {
+                    Errno::EINVAL if source.facts.mounted_over => policy::hidden_beneath(),
+                    error => Refusal::failed("cloning a source", error),
+                })?,
                 directory: source.facts.kind == FileType::Directory,
             }),
         });
@@ -150,7 +153,7 @@ fn clone(
     let mut flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    let tree = open_tree(at, path, flags).map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+    let tree = open_tree(at, path, flags).map_err(errno)?;
     sys::set_mount_attributes(&tree, MountAttributes { set, propagation: propagation(orders), recursive })?;
     Ok(tree)
 }

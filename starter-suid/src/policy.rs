@@ -85,6 +85,13 @@ const PSEUDO_FILE_SYSTEMS: &[u64] = &[
 /// `FUSE_SUPER_MAGIC`: a server of the caller's decides what the file holds, anew at each read.
 const FUSE: u64 = 0x6573_5546;
 
+/// What `mount hostfs` leaves to `mount proc`, `mount sys` and `mount dev`.
+const NOT_HOSTFS: [&[u8]; 3] = [b"/proc", b"/sys", b"/dev"];
+
+/// Bytes of an image's place that a line of the log has room for beside everything else; the numbers before it say
+/// which file it is.
+const LOGGED_PLACE_BYTES_MAX: usize = 256;
+
 /// Least size of the session's memory in bytes: to a tmpfs, 0 is no limit at all.
 const SESSION_BYTES_MIN: u64 = 4096;
 
@@ -173,8 +180,9 @@ fn describe(plan: &Plan, facts: &[&Facts]) -> String {
         let facts = facts.get(usize::from(image.descriptor.0));
         let (device, inode) = facts.map_or((0, 0), |facts| facts.identity);
         let place = facts.and_then(|facts| facts.place.as_deref()).unwrap_or(b"?");
+        let place: String = place.escape_ascii().map(char::from).take(LOGGED_PLACE_BYTES_MAX).collect();
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        format!("{kind}({major}:{minor},{inode},\"{}\")", place.escape_ascii())
+        format!("{kind}({major}:{minor},{inode},\"{place}\")")
     };
     let writable = match &plan.writable {
         Writable::Nothing => "no".to_owned(),
@@ -258,6 +266,9 @@ impl Court<'_> {
         }
         let text = "configuration disallows users from running sandbox based containers";
         require(&self.site.allow_container_dir, "allow container dir", text)?;
+        if facts.mounted_over && !self.caller.is_root() {
+            return Err(hidden_beneath());
+        }
         match role {
             Role::Root { .. } => Ok(()),
             Role::Overlay { .. } if self.caller.is_root() => Ok(()),
@@ -312,7 +323,11 @@ impl Court<'_> {
             return Err(Refusal::new("an image to be written was not opened for writing"));
         }
         match facts.superblock {
-            Some(Superblock::Ext3 { bytes }) if bytes <= window.size => window_inside(facts, window),
+            Some(Superblock::Ext3 { unclean: true, .. }) if !writable => Err(Refusal::new(
+                "an ext3 that is only read was not closed properly, and would be shown as it was",
+            )
+            .hint("use it once for writing, or run 'e2fsck -fy' on it")),
+            Some(Superblock::Ext3 { bytes, .. }) if bytes <= window.size => window_inside(facts, window),
             _ => Err(Refusal::new("there is no ext3 where the plan says that one is")),
         }
     }
@@ -382,6 +397,12 @@ impl Court<'_> {
     fn mounts(&self, plan: &Plan) -> Result<Vec<Vec<u8>>, Refusal> {
         let site = self.site;
         let mut site_binds = Vec::new();
+        let homes = plan.mounts.iter().filter(|mount| is_home(mount)).count();
+        if homes > 1 {
+            return Err(Refusal::new(format!(
+                "the plan has {homes} home directories, and a container has one"
+            )));
+        }
         for mount in &plan.mounts {
             match mount {
                 Mount::Dev(dev) => self.dev(*dev)?,
@@ -424,10 +445,12 @@ impl Court<'_> {
         if own { Ok(()) } else { self.user_bind() }
     }
 
+    /// What directives of their own speak of is no part of it.
     fn hostfs(&self, bind: &Bind) -> Result<(), Refusal> {
         require(&self.site.mount_hostfs, "mount hostfs", "the host's file systems are not mounted here")?;
         let facts = self.facts_of(bind.descriptor)?;
-        if facts.mount_root && is_at_destination(facts, bind) {
+        let own = NOT_HOSTFS.iter().any(|folder| is_below(bind.destination.as_bytes(), folder));
+        if facts.mount_root && is_at_destination(facts, bind) && !own {
             return Ok(());
         }
         Err(Refusal::new(format!("{} is not a mount point of the host", bind.destination)))
@@ -510,6 +533,16 @@ fn window_inside(facts: &Facts, window: Window) -> Result<(), Refusal> {
         Some(end) if end <= facts.size => Ok(()),
         _ => Err(Refusal::new("the plan names a part of an image that lies outside its file")),
     }
+}
+
+/// Why a directory is no image.
+pub fn hidden_beneath() -> Refusal {
+    Refusal::new("a file system is mounted in the directory, and a container would show what that hides")
+        .hint("unmount it, or copy the directory")
+}
+
+fn is_home(mount: &Mount) -> bool {
+    matches!(mount, Mount::Home(_) | Mount::Scratch { purpose: Scratch::Home, .. })
 }
 
 fn is_at_destination(facts: &Facts, bind: &Bind) -> bool {

@@ -1,8 +1,13 @@
-//! The kernel's `/proc`, for what namespaces are called: the one way to tell them apart.
+//! The kernel's `/proc`, for what namespaces are called, the one way to tell them apart, and for what is mounted.
 
 use crate::refusal::{Refusal, Step};
+use libmount::mountinfo::{MountPoint, Parser};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use std::os::fd::OwnedFd;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Longest mount table that is read, in bytes: some thousand mounts.
+const MOUNT_TABLE_BYTES_MAX: u64 = 4 << 20;
 
 /// The host's `/proc`. It still tells of this process when a container's own hides it.
 pub struct HostProc(OwnedFd);
@@ -24,6 +29,27 @@ impl HostProc {
         let path = format!("self/ns/{name}");
         Ok(rustix::fs::statat(&self.0, &*path, AtFlags::empty()).step("looking at a namespace")?.st_ino)
     }
+}
+
+/// A `mountinfo`, whole.
+pub fn mount_table(at: impl AsFd, path: &str) -> Result<Vec<u8>, Refusal> {
+    let table = rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step("opening the mount table")?;
+    let mut text = Vec::new();
+    std::fs::File::from(table)
+        .take(MOUNT_TABLE_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| Refusal::new(format!("while reading the mount table: {error}")))?;
+    if text.len() as u64 > MOUNT_TABLE_BYTES_MAX {
+        return Err(Refusal::new("there are too many mounts to look at each").hint("bind less of the host"));
+    }
+    Ok(text)
+}
+
+/// The mounts in a table.
+pub fn mounts(table: &[u8]) -> impl Iterator<Item = Result<MountPoint<'_>, Refusal>> {
+    Parser::new(table)
+        .map(|mount| mount.map_err(|error| Refusal::new(format!("a line of the mount table: {error}"))))
 }
 
 #[cfg(test)]

@@ -102,8 +102,13 @@ impl<T> Step<T> for Result<T, Errno> {
 
 impl<T> Step<T> for Result<T, rustix::io::Errno> {
     fn step(self, doing: impl fmt::Display) -> Result<T, Refusal> {
-        self.map_err(|error| Refusal::failed(doing, Errno::from_raw(error.raw_os_error())))
+        self.map_err(errno).step(doing)
     }
+}
+
+/// The same error in the words of the other library.
+pub fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
 }
 
 impl<T> Step<T> for Result<T, caps::errors::CapsError> {

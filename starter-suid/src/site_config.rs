@@ -1,5 +1,6 @@
 //! What the site allows: `singularity.conf`, from a path fixed when this program was built.
 
+use crate::evidence::name_of;
 use crate::policy::Limits;
 use crate::refusal::{Refusal, Step};
 use config::{Setting, Settings};
@@ -96,10 +97,7 @@ pub fn limits(site: &Settings) -> Result<Limits, Refusal> {
 fn canonical(folder: &str) -> Result<Vec<u8>, Refusal> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, folder, flags, Mode::empty()) {
-        Ok(fd) => {
-            let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-            Ok(rustix::fs::readlink(link, Vec::new()).step("naming a directory")?.into_bytes())
-        }
+        Ok(fd) => Ok(name_of(&fd).step("naming a directory")?.into_bytes()),
         Err(_) => Ok(folder.as_bytes().to_vec()),
     }
 }
@@ -114,7 +112,9 @@ fn numeric_ids<'a>(
     let mut file = None;
     let mut ids = Vec::new();
     for (name, line) in entries {
-        if let Ok(id) = name.parse() {
+        if name.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(id) = name.parse()
+        {
             ids.push(id);
             continue;
         }

@@ -16,6 +16,8 @@ pub enum Superblock {
     Ext3 {
         /// Block count times block size.
         bytes: u64,
+        /// Its journal holds what is not in its place yet.
+        unclean: bool,
     },
 }
 
@@ -28,8 +30,10 @@ const EXT: (u64, usize) = (1024, 1024);
 const EXT_MAGIC: u16 = 0xEF53;
 /// `has_journal`, of the compatible features.
 const EXT_COMPAT_JOURNAL: u32 = 0x4;
+/// `recover`, of the incompatible features.
+const EXT_INCOMPAT_RECOVER: u32 = 0x4;
 /// `filetype`, `recover` and `meta_bg`, of the incompatible features.
-const EXT_INCOMPAT_ALLOWED: u32 = 0x2 | 0x4 | 0x10;
+const EXT_INCOMPAT_ALLOWED: u32 = 0x2 | EXT_INCOMPAT_RECOVER | 0x10;
 /// `sparse_super`, `large_file` and `btree_dir`, of the features that allow reading only.
 const EXT_RO_COMPAT_ALLOWED: u32 = 0x1 | 0x2 | 0x4;
 /// Largest block size exponent above 1 KiB that the kernel takes: 64 KiB.
@@ -81,7 +85,8 @@ fn ext3(bytes: &[u8; EXT.1]) -> Option<Superblock> {
         return None;
     }
     let blocks = u64::from(u32_at(bytes, 4)?);
-    Some(Superblock::Ext3 { bytes: blocks.checked_mul(1024 << log_block_size)? })
+    let bytes = blocks.checked_mul(1024 << log_block_size)?;
+    Some(Superblock::Ext3 { bytes, unclean: incompat & EXT_INCOMPAT_RECOVER != 0 })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

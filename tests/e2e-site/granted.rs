@@ -1,8 +1,11 @@
 //! Directives as a container shows them: each with each of its values.
 
 use crate::surroundings::{at, inside, mounts_of, mounts_with, places, world_and_image};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::path::Path;
-use tests::{Output, World};
+use std::time::{Duration, Instant};
+use tests::{LoopDevice, Output, World};
 
 /// The home directory by the account, which is not the world's.
 fn home_of_first_user() -> String {
@@ -380,6 +383,55 @@ fn a_loop_device_is_shared_where_the_site_says_so_and_only_by_one_user() {
             container.finish().assert_ok();
         }
     }
+}
+
+/// An ext3 that root serves to everybody from a process that can be stopped, which is how it looks to everybody when a file
+/// server is gone.
+struct Served<'a> {
+    server: std::process::Child,
+    place: &'a Path,
+}
+
+impl<'a> Served<'a> {
+    fn at(place: &'a Path, image: &Path) -> Self {
+        let mut fuse2fs = std::process::Command::new("fuse2fs");
+        fuse2fs.args(["-f", "-o", "allow_other,attr_timeout=0"]).arg(image).arg(place);
+        let served = Self { server: fuse2fs.spawn().expect("there is fuse2fs"), place };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !place.join("lost+found").exists() {
+            assert!(Instant::now() < deadline, "fuse2fs serves nothing");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        served
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.server.id().try_into().expect("a process id is an i32"));
+        kill(pid, signal).expect("it is ours");
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGCONT);
+        let _ = nix::mount::umount2(self.place, nix::mount::MntFlags::MNT_DETACH);
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn a_loop_device_on_a_file_that_never_answers_keeps_nobody_waiting() {
+    let (mut world, image) = world_and_image();
+    let (place, served_image) = (world.mkdir("served"), world.ext3_overlay(8));
+    world.conf("shared loop devices = yes\n");
+    let served = Served::at(&place, &served_image);
+    std::fs::write(place.join("file"), vec![0; 1 << 20]).expect("root may write");
+    let device = LoopDevice::on(&place.join("file"));
+    served.signal(Signal::SIGSTOP);
+    let output = inside(&world, &[], &image, "echo in").run();
+    served.signal(Signal::SIGCONT);
+    drop(device);
+    output.assert_ok().assert_stdout("in");
 }
 
 #[test]

@@ -210,17 +210,42 @@ fn each_request_is_one_line_in_the_log_whatever_it_is_called() {
     assert!(!refused[0].contains('\n'), "{refused:?}");
 }
 
+/// A log of the world's that has room for nothing more.
+fn full_log(world: &World) -> UnixDatagram {
+    let path = world.folder().join("log");
+    let log = UnixDatagram::bind(&path).expect("it is our folder");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("it is ours");
+    let plug = UnixDatagram::unbound().expect("there are sockets");
+    plug.set_nonblocking(true).expect("it is a socket");
+    while plug.send_to(b"full", &path).is_ok() {}
+    log
+}
+
 #[test]
 fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     let world = World::new();
-    let log = UnixDatagram::bind(world.folder().join("log")).expect("it is our folder");
-    fs::set_permissions(world.folder().join("log"), std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .expect("it is ours");
-    let plug = UnixDatagram::unbound().expect("there are sockets");
-    plug.set_nonblocking(true).expect("it is a socket");
-    while plug.send_to(b"full", world.folder().join("log")).is_ok() {}
+    let _log = full_log(&world);
     let plan = HandMade::bare(&world, &[], &world.busybox_sandbox());
     let (program, arguments) = plan.prepare(&world);
     world.after(OWN_LOG, program).args(arguments).run().assert_fatal(HandMade::ACCEPTED);
-    drop(log);
+}
+
+#[test]
+fn a_log_that_is_behind_gets_its_line_all_the_same() {
+    let world = World::new();
+    let log = full_log(&world);
+    log.set_read_timeout(Some(Duration::from_secs(2))).expect("it is a socket");
+    let plan = HandMade::bare(&world, &[], &world.busybox_sandbox());
+    let (program, arguments) = plan.prepare(&world);
+    let running = world.after(OWN_LOG, program).args(arguments).spawn();
+    let stat = || fs::read_to_string(format!("/proc/{}/stat", running.pid)).unwrap_or_default();
+    while !["(starter-suid) S", ") Z"].iter().any(|state| stat().contains(state)) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut buffer = [0; 4096];
+    let line = std::iter::from_fn(|| log.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()))
+        .find(|line| line != b"full");
+    running.finish().assert_fatal(HandMade::ACCEPTED);
+    let line = line.expect("a line comes");
+    assert!(String::from_utf8_lossy(&line).contains("accepted uid="), "{line:?}");
 }

@@ -5,7 +5,7 @@ use protocol::{Content, Image, Mount, Window, Writable};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use tests::{HandMade, World, place};
+use tests::{HandMade, LoopDevice, World, place};
 
 /// Runs a program of the machine's, as root.
 #[track_caller]
@@ -223,26 +223,12 @@ fn an_image_that_changes_under_a_container_hurts_only_the_container() {
     }
 }
 
-/// A loop device of root's, detached at the end whatever comes.
-struct Foreign(String);
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("losetup").args(["--detach", &self.0]).status();
-    }
-}
-
 #[test]
 fn loop_devices_go_with_their_container_and_those_of_others_stay() {
     let world = World::new();
     let foreign = world.folder().join("foreign");
     fs::write(&foreign, vec![0; 1 << 20]).expect("it is our folder");
-    let device = std::process::Command::new("losetup")
-        .args(["--find", "--show"])
-        .arg(&foreign)
-        .output()
-        .expect("there is losetup");
-    let device = Foreign(String::from_utf8_lossy(&device.stdout).trim().to_owned());
+    let device = LoopDevice::on(&foreign);
     let plan = bare(&world, "echo ready; read line; true");
     let plan = with_overlay_image(plan, &world.ext3_overlay(16));
     let running = plan.hand_over(&world).spawn().wait_for("ready");
@@ -259,11 +245,8 @@ fn loop_devices_go_with_their_container_and_those_of_others_stay() {
         }
     }
     running.finish().assert_ok();
-    let still =
-        fs::read_to_string(format!("/sys/block/{}/loop/backing_file", device.0.trim_start_matches("/dev/")));
-    drop(device);
     assert_eq!(attached, 2);
-    assert_eq!(still.expect("it is still attached").trim(), text(&foreign));
+    assert_eq!(device.file().as_deref(), Some(text(&foreign)));
 }
 
 #[test]

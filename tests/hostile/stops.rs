@@ -5,9 +5,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::{Dev, Mount, Writable};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
-use tests::{HandMade, Output, Running, User, World, place};
+use tests::{HandMade, LoopDevice, Output, Running, User, World, place};
 
 /// A stopped process of the starter's.
 struct Stopped {
@@ -41,9 +41,7 @@ impl Stopped {
 
     /// A line of what the kernel says of it.
     fn status(&self, name: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it is stopped");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-        line.unwrap_or_else(|| panic!("there is no {name}")).to_owned()
+        status(self.pid, name)
     }
 
     fn go_on(self) -> Output {
@@ -52,6 +50,16 @@ impl Stopped {
         kill(group, Signal::SIGCONT).expect("it is stopped");
         self.running.finish()
     }
+}
+
+fn status(pid: Pid, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    line.unwrap_or_else(|| panic!("there is no {name}")).to_owned()
+}
+
+fn parent(pid: Pid) -> Pid {
+    Pid::from_raw(status(pid, "PPid").parse().expect("a number"))
 }
 
 fn is_stopped(pid: Pid) -> bool {
@@ -254,8 +262,7 @@ fn a_mounter_that_is_stopped_ends_with_its_starter_whoever_it_acts_as() {
             stopped.go_on().assert_ok();
             continue;
         }
-        let starter = stopped.status("PPid").parse().expect("a number");
-        kill(Pid::from_raw(starter), Signal::SIGKILL).expect("it waits for the mounter");
+        kill(parent(stopped.pid), Signal::SIGKILL).expect("it waits for the mounter");
         let deadline = Instant::now() + Duration::from_secs(5);
         while !has_ended(stopped.pid) {
             assert!(Instant::now() < deadline, "{}: the mounter lives on", stopped.call);
@@ -294,4 +301,63 @@ fn a_starter_takes_little_memory_for_the_largest_plan() {
         assert!(kibibytes * 1024 <= MEMORY_MAX, "process {process} had {kibibytes} KiB");
         stopped.go_on().assert_ok();
     }
+}
+
+#[test]
+fn nobody_is_in_a_container_that_is_being_made() {
+    let (world, plan) = furnished(true);
+    let calls = calls(&world, &plan);
+    let of_mounter: Vec<Call> = calls.into_iter().filter(|call| call.process == 2).collect();
+    assert!(of_mounter.len() > 50, "the mounter makes {} calls", of_mounter.len());
+    for call in of_mounter.iter().step_by(9) {
+        let Some(stopped) = Stopped::at(&world, &plan, call) else { continue };
+        let first = parent(stopped.pid);
+        let outside = parent(first);
+        for pid in [outside, first, stopped.pid] {
+            let pried = pry(&world, pid, "ls root/..");
+            assert_eq!(pried.stdout, "", "{} of {}: {pried}", pid, stopped.call);
+        }
+        stopped.go_on().assert_ok().assert_stdout("in");
+    }
+}
+
+/// Where an ext superblock has its journal's UUID, inode and device, in bytes of the file (`ext4.h`).
+const EXT_JOURNAL: std::ops::Range<usize> = 1024 + 208..1024 + 232;
+
+#[test]
+fn an_ext3_that_is_only_read_opens_no_journal_whatever_it_says_when_it_is_mounted() {
+    let world = World::new();
+    let image = world.busybox_ext3();
+    let plan = HandMade::bare(&world, &[], &image).running(&world, "echo ready; read line; echo in");
+    let content = fs::read(&image).expect("it was made");
+    let block_size = (1024_u32 << content[1024 + 24]).to_string();
+    let mke2fs = |arguments: &[&str]| {
+        let arguments = ["-q", "-F", "-b", &block_size].into_iter().chain(arguments.iter().copied());
+        assert!(
+            std::process::Command::new("mke2fs").args(arguments).status().expect("it is there").success()
+        );
+    };
+    let (journal, other) = (world.folder().join("journal"), world.folder().join("other"));
+    fs::write(&journal, vec![0; 8 << 20]).expect("it is our folder");
+    fs::write(&other, vec![0; 4 << 20]).expect("it is our folder");
+    mke2fs(&["-O", "journal_dev", journal.to_str().expect("a plain path")]);
+    let device = LoopDevice::on(&journal);
+    let option = format!("device={}", device.path().display());
+    mke2fs(&["-t", "ext3", "-J", &option, other.to_str().expect("a plain path")]);
+    let outside = fs::read(&other).expect("it was made");
+    // Everything was looked at before the mounter makes its second file system; the first is memory.
+    let calls = calls(&world, &plan.clone().running(&world, "true"));
+    let mounting = calls.iter().filter(|call| call.process == 1 && call.name == "fsopen").nth(1);
+    let stopped = Stopped::at(&world, &plan, mounting.expect("it mounts")).expect("every run comes to it");
+    assert_eq!(stopped.call, "fsopen");
+    let mut changed = content;
+    changed[EXT_JOURNAL].copy_from_slice(&outside[EXT_JOURNAL]);
+    fs::write(&image, changed).expect("it is ours");
+    kill(Pid::from_raw(-stopped.running.pid.as_raw()), Signal::SIGCONT).expect("it is stopped");
+    let running = stopped.running.wait_for("ready");
+    // Whoever keeps a journal there has the device for himself.
+    let mut exclusive = fs::OpenOptions::new();
+    let opened = exclusive.read(true).custom_flags(nix::libc::O_EXCL).open(device.path());
+    running.finish().assert_ok().assert_stdout("ready\nin");
+    opened.expect("nobody else has it");
 }

@@ -271,6 +271,7 @@ const PROMISES: &[Row] = &[
         &[
             "a_stopped_starter_shows_its_caller_nothing",
             "nobody_looks_into_a_starter_at_any_call_even_after_it_gave_up_its_privilege",
+            "nobody_is_in_a_container_that_is_being_made",
         ],
     ),
     (
@@ -394,6 +395,7 @@ const PROMISES: &[Row] = &[
             "a_directory_of_the_hosts_that_is_bound_tells_nothing_of_what_its_user_cannot_reach",
             "an_underlay_opens_no_closed_folder",
             "no_overlay_image_copies_what_a_directory_keeps_from_its_reader",
+            "a_directory_with_something_mounted_in_it_is_no_image_that_shows_what_is_beneath",
         ],
     ),
     (
@@ -446,7 +448,11 @@ const PROMISES: &[Row] = &[
     ),
     (
         "file systems: a closed list of kinds and options",
-        &["an_ext3_is_an_ext3_with_a_journal_inside", "the_list_makes_a_filter_and_names_each_call_once"],
+        &[
+            "an_ext3_is_an_ext3_with_a_journal_inside",
+            "an_ext3_that_is_only_read_opens_no_journal_whatever_it_says_when_it_is_mounted",
+            "the_list_makes_a_filter_and_names_each_call_once",
+        ],
     ),
     (
         "overlays: layers are directories inside their images",
@@ -536,6 +542,7 @@ const PROMISES: &[Row] = &[
         &[
             "each_request_is_one_line_in_the_log_whatever_it_is_called",
             "a_log_that_nobody_reads_keeps_nobody_waiting",
+            "a_log_that_is_behind_gets_its_line_all_the_same",
         ],
     ),
     ("messages: written after privilege is gone", &["a_message_that_cannot_be_written_changes_nothing"]),

@@ -6,7 +6,7 @@ use crate::mounter::privilege::{NOTHING, as_caller, walk};
 use crate::mounter::session::{make_directory, make_file};
 use crate::namespaces::Tree;
 use crate::policy::Permit;
-use crate::refusal::{Refusal, Step};
+use crate::refusal::{Refusal, Step, errno};
 use nix::errno::Errno;
 use protocol::path::COMPONENTS_MAX;
 use protocol::{AccountFile, ContainerPath, Mount};
@@ -22,9 +22,6 @@ pub type Wanted = (ContainerPath, bool);
 
 /// Where a mount of the plan appears.
 pub fn of(mount: &Mount) -> Result<ContainerPath, Refusal> {
-    let fixed = |path: &str| {
-        ContainerPath::new(path.as_bytes().to_vec()).map_err(|error| Refusal::new(format!("{path} {error}")))
-    };
     match mount {
         Mount::Dev(_) => fixed("/dev"),
         Mount::Proc => fixed("/proc"),
@@ -62,7 +59,11 @@ pub fn wanted(permit: &Permit, host_trees: &[Option<Tree>], stack: &Stack) -> Re
 
 /// The place of an account file.
 pub fn account_place(file: AccountFile) -> Result<ContainerPath, Refusal> {
-    let path = file.path();
+    fixed(file.path())
+}
+
+/// A place that does not depend on the plan.
+fn fixed(path: &str) -> Result<ContainerPath, Refusal> {
     ContainerPath::new(path.as_bytes().to_vec()).map_err(|error| Refusal::new(format!("{path} {error}")))
 }
 
@@ -88,8 +89,7 @@ pub fn read(
 
 fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
-        .map_err(|error| Errno::from_raw(error.raw_os_error()))
+    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(errno)
 }
 
 /// Which of the places are missing below `root`.
@@ -161,10 +161,7 @@ pub fn create(layer: &OwnedFd, place: &ContainerPath, directory: bool) -> Result
                 // A file is wanted where a directory is: whoever mounts there says so.
                 Err(rustix::io::Errno::NOTDIR) => return Ok(()),
                 Err(error) => {
-                    return Err(Refusal::failed(
-                        "making a mount point",
-                        Errno::from_raw(error.raw_os_error()),
-                    ));
+                    return Err(Refusal::failed("making a mount point", errno(error)));
                 }
             };
         }

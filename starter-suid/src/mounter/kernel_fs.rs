@@ -1,8 +1,7 @@
 //! File systems that the kernel makes by itself. Their kinds, options and flags are a closed list: each call of
 //! [`fresh`] in this crate is one entry.
 
-use crate::refusal::{Refusal, Step};
-use nix::errno::Errno;
+use crate::refusal::{Refusal, Step, errno};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
@@ -24,7 +23,7 @@ pub fn fresh(kind: &str, options: &[(&str, &str)], attributes: u64) -> Result<Ow
 /// Creates the superblock that a context describes; on failure the kernel's own explanation is passed on.
 pub fn create(context: &OwnedFd, kind: &str) -> Result<(), Refusal> {
     fsconfig_create(context).map_err(|error| {
-        let failure = Refusal::failed(format!("mounting {kind}"), Errno::from_raw(error.raw_os_error()));
+        let failure = Refusal::failed(format!("mounting {kind}"), errno(error));
         match explanation(context) {
             Some(words) => failure.because(&words),
             None => failure,

@@ -3,15 +3,15 @@
 use crate::caller::Caller;
 use crate::mounter::loop_device;
 use crate::mounter::privilege::{self, as_caller};
-use crate::mounter::session::Session;
+use crate::mounter::session::{self, Session};
 use crate::mounter::{destinations, kernel_fs};
 use crate::namespaces::{NOSUID_NODEV, READ_ONLY, Source, Tree};
 use crate::policy::{Orders, Permit};
-use crate::refusal::{Refusal, Step};
+use crate::refusal::{Refusal, Step, errno};
 use nix::errno::Errno;
 use protocol::{ContainerPath, Content, Image, Mount, Window, Writable};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
-use rustix::mount::{FsOpenFlags, OpenTreeFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, open_tree};
+use rustix::mount::{FsOpenFlags, fsconfig_set_flag, fsconfig_set_string, fsopen};
 use std::os::fd::OwnedFd;
 
 /// Everything mounted, nothing attached yet.
@@ -118,7 +118,7 @@ impl Workbench<'_> {
             rustix::io::Errno::NODEV => {
                 Refusal::new(format!("{kind} filesystem seems not enabled and/or supported by your kernel"))
             }
-            error => Refusal::failed(format!("mounting {kind}"), Errno::from_raw(error.raw_os_error())),
+            error => Refusal::failed(format!("mounting {kind}"), errno(error)),
         })?;
         let doing = || format!("choosing how {kind} is mounted");
         fsconfig_set_string(&context, "source", &*device.path).step(doing())?;
@@ -127,6 +127,10 @@ impl Workbench<'_> {
         }
         if kind == "ext3" {
             fsconfig_set_string(&context, "errors", "remount-ro").step(doing())?;
+            if !writable {
+                // Where nothing is written, no journal is opened, wherever the image says that it is.
+                fsconfig_set_flag(&context, "noload").step(doing())?;
+            }
         }
         if writable && self.orders.sync_ext3 {
             fsconfig_set_flag(&context, "sync").step(doing())?;
@@ -146,7 +150,7 @@ impl Workbench<'_> {
             Ok(rustix::fs::mkdirat(mount, name, Mode::from_raw_mode(0o755)))
         })?;
         if let Err(error) = made {
-            return Err(cannot_make_part(mount, name, Errno::from_raw(error.raw_os_error())));
+            return Err(cannot_make_part(mount, name, errno(error)));
         }
         directory_of(mount, name).step("opening a new directory of the overlay")
     }
@@ -181,8 +185,7 @@ fn directory_of(mount: &OwnedFd, name: &std::ffi::CStr) -> Result<OwnedFd, Errno
     let name = if name.is_empty() { c"." } else { name };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(mount, name, flags, Mode::empty(), resolve)
-        .map_err(|error| Errno::from_raw(error.raw_os_error()))
+    rustix::fs::openat2(mount, name, flags, Mode::empty(), resolve).map_err(errno)
 }
 
 fn no_part(name: &std::ffi::CStr, error: Errno) -> Refusal {
@@ -212,20 +215,18 @@ fn cannot_make_part(mount: &OwnedFd, name: &std::ffi::CStr, error: Errno) -> Ref
 /// A part of a data image, as a tree to attach.
 fn data_tree(
     caller: &Caller,
-    session: &mut Session,
+    aside: &mut Session,
     mount: OwnedFd,
     within: Option<&ContainerPath>,
 ) -> Result<Tree, Refusal> {
     let Some(within) = within else {
         return Ok(Tree { fd: mount, directory: true });
     };
-    let name = session.next_name();
-    session.attach_aside(&mount, &name)?;
+    let name = aside.next_name();
+    aside.attach_aside(&mount, &name)?;
     let found = destinations::find(caller, &mount, within)?;
     let found = found.step(format!("looking for {within} in a data image"))?;
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let fd = open_tree(&found, "", flags).step("cloning a part of a data image")?;
+    let fd = session::clone(&found).step("cloning a part of a data image")?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).step("looking at a data image")?.st_mode);
     Ok(Tree { fd, directory: kind == FileType::Directory })
 }

@@ -1,8 +1,9 @@
 //! Image files as block devices: configured in one step, gone with their last user.
 
 use crate::caller::Caller;
+use crate::evidence;
 use crate::policy::Orders;
-use crate::refusal::{Refusal, Step};
+use crate::refusal::{Refusal, Step, errno};
 use crate::sys::{self, LoopWindow};
 use linux_raw_sys::loop_device::{LO_FLAGS_AUTOCLEAR, LO_FLAGS_DIRECT_IO, LO_FLAGS_READ_ONLY};
 use nix::errno::Errno;
@@ -18,6 +19,8 @@ const PAUSE: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 /// Device number of loop devices (`LOOP_MAJOR`).
 const LOOP_MAJOR: u32 = 7;
+/// Most bytes that sysfs has for a name: a page.
+const BACKING_FILE_BYTES: usize = 4096;
 /// Alignment that direct I/O needs on any backing file system.
 const DIRECT_IO_ALIGNMENT: u64 = 4096;
 
@@ -96,9 +99,8 @@ fn open(number: u32, writable: bool) -> Result<(OwnedFd, String), Errno> {
     let path = format!("/dev/loop{number}");
     let mode = if writable { OFlags::RDWR } else { OFlags::RDONLY };
     let flags = mode | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let raw = |error: rustix::io::Errno| Errno::from_raw(error.raw_os_error());
-    let fd = rustix::fs::openat(CWD, &*path, flags, Mode::empty()).map_err(raw)?;
-    let stat = rustix::fs::fstat(&fd).map_err(raw)?;
+    let fd = rustix::fs::openat(CWD, &*path, flags, Mode::empty()).map_err(errno)?;
+    let stat = rustix::fs::fstat(&fd).map_err(errno)?;
     let is_loop = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice
         && rustix::fs::major(stat.st_rdev) == LOOP_MAJOR;
     if is_loop { Ok((fd, path)) } else { Err(Errno::ENOTBLK) }
@@ -127,18 +129,23 @@ fn find_shared(
     wanted: LoopWindow,
     tag: &[u8; 64],
 ) -> Result<Option<LoopDevice>, Refusal> {
-    for number in 0..orders.loop_devices_max {
-        let (fd, path) = match open(number, false) {
-            Ok(device) => device,
-            Err(Errno::ENOENT | Errno::ENXIO) => return Ok(None),
-            Err(error) => return Err(Refusal::failed("looking at a loop device", error)),
-        };
-        let Ok(status) = sys::loop_status(&fd) else {
-            continue;
-        };
+    let name = evidence::name_of(file).step("naming an image")?;
+    for number in (0..orders.loop_devices_max).filter(|number| has_file_called(*number, name.to_bytes())) {
+        let Ok((fd, path)) = open(number, false) else { continue };
+        let Ok(status) = sys::loop_status(&fd) else { continue };
         if status.tag == *tag && is_same(&status, file, wanted)? {
             return Ok(Some(LoopDevice { _fd: fd, path }));
         }
     }
     Ok(None)
+}
+
+/// Whether a device is bound to a file of this name. Asking the device itself asks the file system of its file, which may
+/// be a stranger's and never answer; the name is the kernel's own.
+fn has_file_called(number: u32, name: &[u8]) -> bool {
+    let path = format!("/sys/block/loop{number}/loop/backing_file");
+    let mut text = [0; BACKING_FILE_BYTES];
+    let read = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|file| rustix::io::read(&file, &mut text));
+    read.is_ok_and(|length| text.get(..length).and_then(|text| text.strip_suffix(b"\n")) == Some(name))
 }

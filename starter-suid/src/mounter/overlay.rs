@@ -9,7 +9,7 @@ use crate::mounter::session::Session;
 use crate::mounter::underlay;
 use crate::namespaces::{NOSUID_NODEV, READ_ONLY};
 use crate::policy::Permit;
-use crate::refusal::{Refusal, Step};
+use crate::refusal::{Refusal, Step, errno};
 use crate::sys::{self, MountAttributes};
 use config::MountPoints;
 use nix::errno::Errno;
@@ -112,7 +112,7 @@ impl Overlay<'_> {
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
                     return Ok(None);
                 }
-                Err(error) => return Err(unfit_layer(Errno::from_raw(error.raw_os_error()))),
+                Err(error) => return Err(unfit_layer(errno(error))),
             }
         }
         self.create(&context).map(Some)
@@ -130,8 +130,7 @@ impl Overlay<'_> {
         let lowers: Vec<String> = stack.lowers.iter().rev().chain(skeleton).map(name).collect();
         let context = self.context()?;
         let set = |key: &str, value: &str| {
-            fsconfig_set_string(&context, key, value)
-                .map_err(|error| unfit_layer(Errno::from_raw(error.raw_os_error())))
+            fsconfig_set_string(&context, key, value).map_err(|error| unfit_layer(errno(error)))
         };
         set("lowerdir", &lowers.join(":"))?;
         if let Some((upper, work)) = &stack.upper {
@@ -152,7 +151,7 @@ impl Overlay<'_> {
             rustix::io::Errno::NODEV => {
                 Refusal::new("overlay images requires overlay kernel support: your kernel doesn't support it")
             }
-            error => Refusal::failed("making an overlay", Errno::from_raw(error.raw_os_error())),
+            error => Refusal::failed("making an overlay", errno(error)),
         })?;
         let options = [
             ("source", "overlay"),

@@ -1,15 +1,11 @@
 //! Into the container: its root becomes `/` for this process and for the one that waits, and the host's tree goes.
 
+use crate::proc;
 use crate::refusal::{Refusal, Step};
-use libmount::mountinfo::Parser;
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{chdir, fchdir, pivot_root};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::io::Read;
 use std::os::fd::OwnedFd;
-
-/// Longest mount table that is read, in bytes: some thousand mounts.
-const MOUNT_TABLE_BYTES_MAX: u64 = 4 << 20;
 
 /// Makes `root` the root of every process of this mount namespace, and proves what is mounted there.
 pub fn enter(root: &OwnedFd) -> Result<(), Refusal> {
@@ -28,16 +24,10 @@ pub fn enter(root: &OwnedFd) -> Result<(), Refusal> {
 /// Reads the mount table back: everything is `nosuid`, and `nodev` too but for what lies in `/dev`. The table is the
 /// kernel's, opened through a descriptor from before the container's own `/proc` was in sight.
 fn prove(proc: &OwnedFd) -> Result<(), Refusal> {
-    let table = rustix::fs::openat(proc, "mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .step("opening the mount table")?;
-    let mut text = Vec::new();
-    std::fs::File::from(table)
-        .take(MOUNT_TABLE_BYTES_MAX)
-        .read_to_end(&mut text)
-        .map_err(|error| Refusal::new(format!("while reading the mount table: {error}")))?;
+    let table = proc::mount_table(proc, "mountinfo")?;
     let mut mounts = 0;
-    for mount in Parser::new(&text) {
-        let mount = mount.map_err(|_| Refusal::new("the mount table cannot be understood"))?;
+    for mount in proc::mounts(&table) {
+        let mount = mount?;
         let place = mount.mount_point.as_encoded_bytes();
         let in_dev = place == b"/dev" || place.starts_with(b"/dev/");
         let needed = if in_dev { libc::MS_NOSUID } else { libc::MS_NOSUID | libc::MS_NODEV };

@@ -58,7 +58,7 @@ pub fn send(to: &OwnedFd, outcome: &Result<Built, Refusal>) {
     let present = files.iter().fold(0, |bits, (file, _)| bits | 1 << (*file as u8));
     let header = [u8::from(outcome.is_ok()), present];
     let fds: Vec<_> = files.iter().map(|(_, fd)| fd.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ACCOUNT_FILES.len()))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
@@ -70,7 +70,7 @@ pub fn send(to: &OwnedFd, outcome: &Result<Built, Refusal>) {
 /// Waits for the report, which is the last thing the mounter does. One that ends without a word has failed.
 pub fn receive(from: &OwnedFd, mounter: Mounter) -> Result<(Built, Mounter), Refusal> {
     let mut buffer = vec![0; MESSAGE_BYTES_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ACCOUNT_FILES.len()))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         from,

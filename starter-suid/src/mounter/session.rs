@@ -100,16 +100,23 @@ impl<'a> Session<'a> {
     }
 
     fn detached(&self, name: &str) -> Result<OwnedFd, Refusal> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(&self.root, name, flags).step("cloning a part of the session")
+        clone(&self.open(name)?).step("cloning a part of the session")
     }
 
+    /// Opens what this process made: no link, and no mount, can have taken its place.
     fn open(&self, name: &str) -> Result<OwnedFd, Refusal> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         rustix::fs::openat2(&self.root, name, flags, Mode::empty(), resolve)
             .step("opening a part of the session")
     }
+}
+
+/// A detached clone of a part of a mount, with that mount's flags.
+pub fn clone(part: &OwnedFd) -> Result<OwnedFd, rustix::io::Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(part, c"", flags)
 }
 
 /// Attaches a detached mount at a path below `at`.

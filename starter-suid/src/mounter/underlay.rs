@@ -5,13 +5,12 @@ use crate::caller::Caller;
 use crate::mounter::destinations::{self, Wanted};
 use crate::mounter::kernel_fs;
 use crate::mounter::privilege::{as_caller, walk};
-use crate::mounter::session::{Session, attach, make_directory, make_file};
+use crate::mounter::session::{self, Session, attach, make_directory, make_file};
 use crate::namespaces::{NOSUID_NODEV, READ_ONLY};
 use crate::refusal::{Refusal, Step};
 use crate::sys::{self, MountAttributes};
 use protocol::ContainerPath;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
-use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
@@ -112,8 +111,6 @@ fn open(caller: &Caller, at: &OwnedFd, name: &CStr) -> Result<OwnedFd, Refusal> 
 }
 
 fn bind(caller: &Caller, image: &OwnedFd, root: &OwnedFd, name: &CStr) -> Result<(), Refusal> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let part = open_tree(open(caller, image, name)?, c"", flags).step("cloning a part of the image")?;
+    let part = session::clone(&open(caller, image, name)?).step("cloning a part of the image")?;
     attach(&part, root, name).step("showing a part of the image")
 }

@@ -164,7 +164,7 @@ fn path(text: &str) -> ContainerPath {
 fn facts_of(content: Content) -> Facts {
     let superblock = match content {
         Content::Squashfs(window) => Some(Superblock::Squashfs { bytes: window.size }),
-        Content::Ext3(window) => Some(Superblock::Ext3 { bytes: window.size }),
+        Content::Ext3(window) => Some(Superblock::Ext3 { bytes: window.size, unclean: false }),
         Content::Directory => None,
     };
     let directory = content == Content::Directory;
@@ -180,6 +180,7 @@ fn facts_of(content: Content) -> Facts {
         identity: (2049, 131),
         place: Some(b"/images/a".to_vec()),
         mount_root: false,
+        mounted_over: false,
         in_sif: false,
         superblock,
     }
@@ -441,13 +442,15 @@ fn an_image_must_be_what_the_plan_says_where_the_plan_says() {
         change("where the plan says that one is", |facts| facts.superblock = None),
         change("where the plan says that one is", |facts| {
             facts.superblock = match facts.superblock {
-                Some(Superblock::Ext3 { bytes }) => Some(Superblock::Squashfs { bytes }),
-                _ => Some(Superblock::Ext3 { bytes: 1 }),
+                Some(Superblock::Ext3 { bytes, .. }) => Some(Superblock::Squashfs { bytes }),
+                _ => Some(Superblock::Ext3 { bytes: 1, unclean: false }),
             }
         }),
         change("where the plan says that one is", |facts| {
             facts.superblock = match facts.superblock {
-                Some(Superblock::Ext3 { bytes }) => Some(Superblock::Ext3 { bytes: bytes + 1 }),
+                Some(Superblock::Ext3 { bytes, unclean }) => {
+                    Some(Superblock::Ext3 { bytes: bytes + 1, unclean })
+                }
                 Some(Superblock::Squashfs { bytes }) => Some(Superblock::Squashfs { bytes: bytes + 1 }),
                 None => None,
             }
@@ -680,6 +683,46 @@ fn hostfs_is_a_mount_of_the_host_at_its_own_place() {
         let text = request.clone().but(change).refused(conf);
         assert!(text.contains("/srv is not a mount point of the host"), "{text}");
     }
+    for place in ["/proc", "/sys/fs/cgroup", "/dev", "/dev/shm"] {
+        let text = Request::new().bind(Mount::Hostfs, place, place).refused(conf);
+        assert!(text.contains("is not a mount point of the host"), "{text}");
+    }
+    Request::new().bind(Mount::Hostfs, "/device", "/device").permitted(conf);
+}
+
+#[test]
+fn a_container_has_one_home() {
+    let bound = || Request::new().bind(Mount::Home, "/home/u", "/home/u");
+    let requests = [
+        bound().bind(Mount::Home, "/home/v", "/home/v"),
+        bound().scratch(Scratch::Home, "/home/v"),
+        Request::new().scratch(Scratch::Home, "/etc").scratch(Scratch::Home, "/usr"),
+    ];
+    for request in requests {
+        assert!(request.refused("").contains("2 home directories"));
+    }
+    bound().bind(Mount::User, "/home/v", "/home/v").permitted("");
+}
+
+#[test]
+fn a_directory_that_a_mount_covers_in_part_is_an_image_for_root_alone() {
+    let root = Request::new().root(Content::Directory).but(|facts| facts.mounted_over = true);
+    assert!(root.refused("").contains("would show what that hides"));
+    root.by_root().permitted("");
+    Request::new().bind(Mount::User, "/srv", "/srv").but(|facts| facts.mounted_over = true).permitted("");
+}
+
+#[test]
+fn an_unclean_ext3_is_replayed_or_not_shown() {
+    let unclean = |request: Request| {
+        request.but(|facts| facts.superblock = Some(Superblock::Ext3 { bytes: WINDOW.size, unclean: true }))
+    };
+    let run = Request::new;
+    for request in [run().root(ext3()), run().layer(ext3()), run().data(ext3(), false)] {
+        assert!(unclean(request).refused("").contains("not closed properly"));
+    }
+    unclean(run().overlay(ext3())).permitted("");
+    unclean(run().data(ext3(), true)).permitted("");
 }
 
 #[test]
@@ -704,6 +747,9 @@ fn a_permit_describes_what_it_permits_on_one_plain_line() {
     );
     assert!(text.ends_with(" layers=0 mounts=0"), "{text}");
     assert!(text.chars().all(|letter| !letter.is_control()), "{text}");
+    let long = |facts: &mut Facts| facts.place = Some(vec![b'\n'; 4000]);
+    let long = Request::new().but(long).overlay(ext3()).but(long).permit("").description;
+    assert!(long.ends_with(" layers=0 mounts=0") && long.len() < 800, "{long}");
     let unknown = Request::new().but(|facts| facts.place = None).permit("");
     assert!(unknown.description.contains("\"?\""), "{}", unknown.description);
 }
@@ -806,14 +852,14 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let superblock = prop_oneof![
         Just(None),
         size.clone().prop_map(|bytes| Some(Superblock::Squashfs { bytes })),
-        size.clone().prop_map(|bytes| Some(Superblock::Ext3 { bytes })),
+        (size.clone(), any::<bool>()).prop_map(|(bytes, unclean)| Some(Superblock::Ext3 { bytes, unclean })),
     ];
     let place = proptest::option::of("(/[a-c.]{0,2}){0,4}".prop_map(String::into_bytes));
     let file_system = prop_oneof![any::<u64>(), proptest::sample::select(PSEUDO_FILE_SYSTEMS)];
-    (kind, any::<[bool; 4]>(), size, any::<[u32; 2]>(), file_system, place, superblock, 0..3u64).prop_map(
+    (kind, any::<[bool; 5]>(), size, any::<[u32; 2]>(), file_system, place, superblock, 0..3u64).prop_map(
         |(
             kind,
-            [readable, writable, mount_root, in_sif],
+            [readable, writable, mount_root, mounted_over, in_sif],
             size,
             [uid, gid],
             file_system,
@@ -834,6 +880,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 identity,
                 place,
                 mount_root,
+                mounted_over,
                 in_sif,
                 superblock,
             }

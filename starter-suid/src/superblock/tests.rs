@@ -67,14 +67,16 @@ fn only_squashfs_4_0_with_a_known_compression_is_one() {
 
 #[test]
 fn an_ext3_says_how_long_it_is() {
-    assert_eq!(ext3(&good_ext3().0), Some(Superblock::Ext3 { bytes: 2048 * 4096 }));
+    assert_eq!(ext3(&good_ext3().0), Some(Superblock::Ext3 { bytes: 2048 * 4096, unclean: false }));
     let largest = good_ext3().u32(4, u32::MAX).u32(24, 6);
-    assert_eq!(ext3(&largest.0), Some(Superblock::Ext3 { bytes: u64::from(u32::MAX) * 65536 }));
+    let bytes = u64::from(u32::MAX) * 65536;
+    assert_eq!(ext3(&largest.0), Some(Superblock::Ext3 { bytes, unclean: false }));
 }
 
 #[test]
 fn a_journal_that_must_be_replayed_is_still_an_ext3() {
-    assert!(ext3(&good_ext3().u32(96, 0x2 | 0x4).0).is_some());
+    let found = ext3(&good_ext3().u32(96, 0x2 | 0x4).0);
+    assert_eq!(found, Some(Superblock::Ext3 { bytes: 2048 * 4096, unclean: true }));
 }
 
 #[test]
