@@ -161,7 +161,8 @@ directives! {
             ["Files and directories that every container sees: 'source' or 'source:destination'. Write one"
              "line for each. Without a line there are none."];
         mount_slave: bool = true, "mount slave", Both, Starter,
-            ["Whether file systems that the host mounts later appear in containers that already run."];
+            ["Whether file systems that the host mounts later appear in containers that already run, with the"
+             "host's flags."];
         user_bind_control: bool = true, "user bind control", Both, Starter,
             ["Whether users may bind files and directories of their choice."];
         enable_fusemount: bool = true, "enable fusemount", Both, Frontend,
@@ -210,8 +211,8 @@ directives! {
              "in 'allow setuid-mount squashfs' they are mounted through FUSE."];
         allow_kernel_extfs: bool = true, "allow kernel extfs", SingularityCe, Starter,
             ["Whether the kernel may read and write ext3 images that users could have written. A kernel"
-             "driver trusts what is on the disk; with 'no' here or in 'allow setuid-mount extfs' such images"
-             "are mounted through FUSE."];
+             "driver trusts what is on the disk, down to the block device of the journal; with 'no' here or in"
+             "'allow setuid-mount extfs' such images are mounted through FUSE."];
         allow_image_overlay_on_dir: bool = false, "allow image overlay on dir", Lamina, Starter,
             ["Whether users may put a writable overlay image on a directory through the kernel. When its user"
              "renames a file, the kernel copies it into the image, unreadable ones of the directory too, and"

@@ -4,6 +4,7 @@ use crate::drop_root::Unprivileged;
 use crate::policy::Permit;
 use crate::refusal::{self, Refusal, Step};
 use crate::sys;
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -67,8 +68,7 @@ impl Monitor {
     /// This process; call it before the fork.
     pub fn this() -> Result<(Self, Arrival), Refusal> {
         let doing = "watching the monitor";
-        let process =
-            rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).step(doing)?;
+        let process = watch(Some(rustix::process::getpid()), doing)?;
         let (arrival, under_way) = nix::unistd::pipe2(OFlag::O_CLOEXEC).step(doing)?;
         Ok((Self { process: keep(&process)?, _under_way: keep(&under_way)? }, Arrival(arrival)))
     }
@@ -106,6 +106,12 @@ pub fn enter_container(
     exec(init, &[INIT_NAME])
 }
 
+/// A descriptor of a process, which can be read from when the process has ended.
+fn watch(process: Option<rustix::process::Pid>, doing: &str) -> Result<OwnedFd, Refusal> {
+    let process = process.ok_or_else(|| Refusal::failed(doing, Errno::ESRCH))?;
+    rustix::process::pidfd_open(process, PidfdFlags::empty()).step(doing)
+}
+
 /// Starts `init` outside, to wait for process 1 of the container's PID namespace. As `init` it is a process that the caller
 /// may look into, and it is in the mount namespace: not before all there is to see is the container.
 pub fn monitor(
@@ -114,7 +120,10 @@ pub fn monitor(
     container: Pid,
     Arrival(arrival): Arrival,
 ) -> Result<Infallible, Refusal> {
-    nix::unistd::read(&arrival, &mut [0]).step("waiting for the container")?;
+    let doing = "waiting for the container";
+    let child = watch(rustix::process::Pid::from_raw(container.as_raw()), doing)?;
+    let mut either = [&arrival, &child].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+    poll(&mut either, PollTimeout::NONE).step(doing)?;
     let pid = CString::new(container.to_string()).unwrap_or_default();
     exec(init, &[INIT_NAME, c"monitor", &pid])
 }

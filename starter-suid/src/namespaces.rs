@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// `nosuid`: no mount of a container is without it.
+/// `nosuid`: nothing is mounted in a container without it.
 pub const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 /// `nosuid,nodev`: what every mount gets that holds no device nodes of the site.
 pub const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;

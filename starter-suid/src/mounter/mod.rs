@@ -1,5 +1,6 @@
 //! The hand that mounts: a short-lived child that builds the container's tree, moves everybody into it, reports
-//! and ends. It shares the mount namespace with the process that becomes the user's program, and nothing else.
+//! and ends. It shares the mount namespace with the process that becomes the user's program and the one that waits outside
+//! for that, neither of which can be looked into meanwhile, and nothing else.
 
 mod confine;
 mod privilege;
