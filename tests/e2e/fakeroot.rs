@@ -136,6 +136,50 @@ fn an_overlay_image_made_for_it_keeps_owners_and_what_is_written_as_root() {
 }
 
 #[test]
+fn an_overlay_image_written_as_root_is_open_to_every_other_way_afterwards() {
+    let world = World::new();
+    let (image, changes) = (world.busybox_sqfs("gzip"), text(&world.ext3_overlay(64)));
+    let embedded = world.busybox_sif();
+    world.lamina(["overlay", "create", "--size", "64"]).arg(&embedded).run().assert_ok();
+    for (image, options) in [(&image, ["--overlay", &changes].as_slice()), (&embedded, &["--writable"])] {
+        as_root(&world, options, image, "rm -r /home && touch /roots").run().assert_ok();
+        for flow in [&["--userns"][..], &[], &["--fakeroot"], &["--userns"]] {
+            let script = "ls /roots >> /log && ! ls -d /home && echo on > /new && rm /new";
+            world.sh(&[flow, options].concat(), image, script).run().assert_ok();
+        }
+        let seen = world.sh(options, image, "cat /log").run().assert_ok();
+        seen.assert_stdout("/roots\n/roots\n/roots\n/roots");
+    }
+}
+
+#[test]
+fn an_overlay_made_for_root_names_its_owner_and_the_way_in_to_who_is_not() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    let changes = overlay(&world, "changes.img", "64");
+    let embedded = world.busybox_sif();
+    world.lamina(["overlay", "create", "--fakeroot", "--size", "64"]).arg(&embedded).run().assert_ok();
+    let whose = "Permission denied for its 'work' directory, which belongs to uid 0, gid 0, mode 0755";
+    let hint = "it was made for root in a user namespace: add --fakeroot, or";
+    for (image, options, path, reading) in [
+        (&image, ["--overlay", &changes].as_slice(), &changes, "append ':ro'"),
+        (&embedded, &["--writable"], &text(&embedded), "leave out --writable"),
+    ] {
+        let refused = world.sh(&[&["--userns"], options].concat(), image, "true").run();
+        refused
+            .assert_fatal(&format!("while using {path} as a writable overlay: {whose}\n"))
+            .assert_stderr_has(&format!("{hint} {reading} to only read it"));
+        as_root(&world, options, image, "echo kept > /note").run().assert_ok();
+    }
+    let read_only = format!("{changes}:ro");
+    world
+        .sh(&["--userns", "--overlay", &read_only], &image, "cat /note")
+        .run()
+        .assert_ok()
+        .assert_stdout("kept");
+}
+
+#[test]
 fn who_is_root_alone_writes_into_his_own_overlay_as_himself() {
     let world = World::new();
     let image = world.busybox_sif();

@@ -10,6 +10,8 @@ use crate::message::shown;
 use crate::planning::Source;
 use nix::unistd::geteuid;
 use protocol::{Content, Plan, Window, Writable};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::File;
 
 /// Where the image that is written belongs to the caller himself, although the container has only root: the namespace of
@@ -34,21 +36,47 @@ pub fn inner(plan: &Plan, sources: &[Source], mapping: &Mapping) -> Outcome<Opti
     Ok((owner == geteuid().as_raw() && owner != 0).then(Mapping::root))
 }
 
+/// Whose a directory is, and what others may do there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "uid {}, gid {}, mode {:04o}", self.uid, self.gid, self.mode)
+    }
+}
+
 fn owner(source: &Source, window: Window) -> Outcome<u32> {
+    Ok(standing(source, window, "upper")?.uid)
+}
+
+/// Whose a part of the ext3 in an image is, or the whole of it where that part is not there yet: in the ids of the image, also
+/// those that this process has no name for.
+///
+/// # Errors
+/// The image cannot be read.
+pub fn standing(source: &Source, window: Window, part: &str) -> Outcome<Standing> {
     let reading = || format!("while looking for the owner of {}", shown(&source.path));
     let file = source.file.try_clone().map_err(|error| Failure::new(error.to_string()).context(reading()))?;
     let length = window.offset.saturating_add(window.size);
-    let answer = reader::read(&File::from(file), length, |bytes| owner_in(bytes, window));
-    let owner = answer.map_err(|why| Failure::new(why.to_string()).context(reading()))?;
-    owner.map_err(|defect| Failure::new(defect.to_string()).context(reading()))
+    let answer = reader::read(&File::from(file), length, |bytes| standing_in(bytes, window, part));
+    let standing = answer.map_err(|why| Failure::new(why.to_string()).context(reading()))?;
+    standing.map_err(|defect| Failure::new(defect.to_string()).context(reading()))
 }
 
-/// The owner of `upper`, or of everything where there is none yet.
-fn owner_in(bytes: &impl Bytes, window: Window) -> Result<u32, Defect> {
+fn standing_in(bytes: &impl Bytes, window: Window, part: &str) -> Result<Standing, Defect> {
     let file_system = FileSystem::open(bytes, window)?;
     let root = file_system.inode(ROOT)?;
-    match file_system.entry(&root, b"upper")? {
-        Some(upper) => Ok(file_system.inode(upper.inode)?.uid),
-        None => Ok(root.uid),
-    }
+    let found = match file_system.entry(&root, part.as_bytes())? {
+        Some(part) => file_system.inode(part.inode)?,
+        None => root,
+    };
+    Ok(Standing { uid: found.uid, gid: found.gid, mode: found.permissions })
 }

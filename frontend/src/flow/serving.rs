@@ -6,6 +6,7 @@
 
 use super::host::in_user_namespace;
 use super::namespace::Outside;
+use super::ownership::{self, Standing};
 use crate::build::{TemporarySandbox, Tools};
 use crate::error::{Doing, Failure, Outcome};
 use crate::fuse::{Overlay, Owners, Servers};
@@ -13,8 +14,10 @@ use crate::image::{self, Access};
 use crate::message::{self, shown};
 use crate::overlay::marks::{self, Reader};
 use config::Settings;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
+use nix::unistd::{AccessFlags, eaccess, geteuid};
 use protocol::{AccountFile, Bind, ContainerPath, Content, Descriptor, Image, Mount, Plan, Writable};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -307,9 +310,37 @@ impl Stagehand<'_, '_> {
         let layers = directories_of(layers)?;
         let lowers = layers.iter().rev().map(PathBuf::as_path).chain([root, skeleton.as_path()]).collect();
         let (upper, work) = (writable_part(changes, "upper")?, writable_part(changes, "work")?);
+        if eaccess(&work, AccessFlags::W_OK | AccessFlags::X_OK) == Err(Errno::EACCES) {
+            return Err(self.closed_to_caller(plan, name));
+        }
         let at = self.new_directory()?;
         self.servers.overlay(&Overlay { lowers, upper: Some((&upper, &work)) }, name, &at)?;
         Ok(at)
+    }
+
+    /// Says whose the writable image is that this process may not write, and who may.
+    fn closed_to_caller(&self, plan: &Plan, name: &Path) -> Failure {
+        let standing = self.standing_of_work(plan);
+        let whose = standing.map_or_else(String::new, |standing| format!(", which belongs to {standing}"));
+        let failure = Failure::new(format!(
+            "while using {} as a writable overlay: Permission denied for its 'work' directory{whose}",
+            shown(name)
+        ));
+        let is_roots = standing.is_some_and(|standing| standing.uid == 0) && !geteuid().is_root();
+        let is_embedded = self.view.outside.source(number(&plan.root)).is_ok_and(|root| root.path == name);
+        let reading = if is_embedded { "leave out --writable" } else { "append ':ro'" };
+        failure.hint(if is_roots {
+            format!("it was made for root in a user namespace: add --fakeroot, or {reading} to only read it")
+        } else {
+            format!("{reading} to only read it, or make your own with 'overlay create'")
+        })
+    }
+
+    /// In the image's own ids, of which this user namespace may have no name for the one that matters.
+    fn standing_of_work(&self, plan: &Plan) -> Option<Standing> {
+        let Writable::Overlay(upper) = &plan.writable else { return None };
+        let Content::Ext3(window) = upper.content else { return None };
+        ownership::standing(self.view.outside.source(number(upper)).ok()?, window, "work").ok()
     }
 
     /// A directory with every place of the container that something is mounted at.

@@ -225,14 +225,15 @@ impl Drop for Servers<'_> {
     }
 }
 
-/// Makes the directory that fuse-overlayfs works in: root's kernel overlay leaves one in `work` that is closed to others. What
-/// that overlay wrote is marked for fuse-overlayfs too.
+/// Makes the directory that fuse-overlayfs works in: root's kernel overlay leaves one in `work` that is closed to others, and
+/// fuse-overlayfs itself one that is closed to every other id, so each has a directory of its own. What that overlay wrote is
+/// marked for fuse-overlayfs too.
 fn prepare_upper(upper: &Path, work: &Path) -> Outcome<PathBuf> {
     let by_kernel = std::fs::symlink_metadata(work.join("work")).is_ok_and(|data| data.mode() & 0o777 == 0);
     if by_kernel {
         marks::settle(upper)?;
     }
-    let own = work.join("fuse-overlayfs");
+    let own = work.join(format!("fuse-overlayfs-{}", nix::unistd::geteuid()));
     match std::fs::create_dir(&own) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(error).doing(|| format!("creating {}", shown(&own)))
