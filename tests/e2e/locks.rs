@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tests::{Running, User, World};
 
 const HOLD: &str = "echo ready; cat";
+const ONCE: &str = "This command names it more than once: name it once, or with ':ro' wherever it is named.";
 
 /// A busybox, and the text of an empty overlay's path.
 fn images(world: &World) -> (PathBuf, String) {
@@ -70,7 +71,10 @@ fn a_writer_is_refused_while_somebody_reads() {
     let (image, overlay) = images(&world);
     let reader = held(&world, &["--overlay", &format!("{overlay}:ro")], &image);
     let writer = world.sh(&["--overlay", &overlay], &image, "true").run();
-    writer.assert_fatal(&for_writing(&overlay));
+    writer
+        .assert_fatal(&for_writing(&overlay))
+        .assert_stderr_has("It is only read there")
+        .assert_stderr_has("with ':ro'");
     reader.finish().assert_ok();
     world.sh(&["--overlay", &overlay], &image, "true").run().assert_ok();
 }
@@ -98,7 +102,7 @@ fn one_overlay_cannot_be_written_twice_in_one_container() {
         "FATAL:   while loading overlay images: can't open {overlay} for writing, already used for writing by this \
          process"
     );
-    world.sh(&options, &image, "true").run().assert_fatal(&text);
+    world.sh(&options, &image, "true").run().assert_fatal(&text).assert_stderr_has(ONCE);
 }
 
 #[test]
@@ -115,8 +119,33 @@ fn one_overlay_cannot_be_read_and_written_in_one_container() {
         let text =
             format!("{prefix}can't open {overlay} for {verb}, already used for {used} by this process");
         let options = ["--overlay", options[0], "--overlay", options[1]];
-        world.sh(&options, &image, "true").run().assert_fatal(&text);
+        world.sh(&options, &image, "true").run().assert_fatal(&text).assert_stderr_has(ONCE);
     }
+}
+
+#[test]
+fn an_instance_that_holds_a_lock_is_named_with_the_command_that_ends_it() {
+    let world = World::new();
+    let (image, overlay) = images(&world);
+    let read_only = format!("{overlay}:ro");
+    for flow in [&[][..], &["--userns"]] {
+        for (first, second, reads) in
+            [(&overlay, &overlay, false), (&overlay, &read_only, false), (&read_only, &overlay, true)]
+        {
+            let start = [&["instance", "start", "--overlay", first], flow].concat();
+            world.lamina(start).arg(&image).arg("pp").run().assert_ok();
+            let listed = world.lamina(["instance", "list"]).run().assert_ok().stdout;
+            let pid = listed.lines().nth(1).and_then(|line| line.split_whitespace().nth(1));
+            let pid = pid.unwrap_or_else(|| panic!("no process in {listed}"));
+            let holder = format!("It is in use by instance pp (process {pid}); 'instance stop pp' ends it.");
+            let options = [&["--overlay", second], flow].concat();
+            let late = world.sh(&options, &image, "true").run();
+            let late = late.assert_fatal("currently in use").assert_stderr_has(&holder);
+            assert_eq!(late.stderr.contains("It is only read there"), reads, "{late}");
+            world.lamina(["instance", "stop", "pp"]).run().assert_ok();
+        }
+    }
+    world.sh(&["--overlay", &overlay], &image, "true").run().assert_ok();
 }
 
 #[test]

@@ -92,6 +92,7 @@ pub(super) fn start(
     let userns = planned.flow() == Flow::UserNamespace;
     let (image, home) = (shown(&planned.image), shown(OsString::from_vec(planned.home.clone())));
     let (restrictions, fakeroot) = (planned.restrictions.clone(), planned.has_fakeroot_command());
+    let locked = planned.locked();
     let payload = planning::payload(&intent, planned.container(), signals);
     let describe = |processes: Processes, logs: &Logs| Record {
         pid: processes.first.as_raw(),
@@ -110,6 +111,7 @@ pub(super) fn start(
         restrictions,
         fakeroot,
         keeper: processes.keeper,
+        locked,
     };
     enter_group(intent.limits.as_ref(), &caller)?;
     let become_container = |outlets: &instance::Outlets| {

@@ -13,11 +13,11 @@ use crate::error::{Doing, Failure, Outcome};
 use crate::message::shown;
 use crate::payload::{Dialect, Restrictions};
 use crate::process::Process;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, User, getuid};
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a record that are read.
@@ -59,6 +59,9 @@ pub struct Record {
     pub fakeroot: bool,
     /// The process that keeps the namespaces of its FUSE file systems, as the instance numbers it.
     pub keeper: Option<i32>,
+    /// Device and inode of every image file that it locks, so that who meets the lock can be told whose it is.
+    #[serde(default)]
+    pub locked: Vec<(u64, u64)>,
 }
 
 /// Where one user's records and logs are.
@@ -66,6 +69,22 @@ pub struct Record {
 pub struct Folder {
     records: PathBuf,
     logs: PathBuf,
+}
+
+/// The record of an instance of the caller's that locks this file, whichever of the incumbents' names it was started by.
+#[must_use]
+pub fn locking(file: &File) -> Option<Record> {
+    let file = identity(file).ok()?;
+    let user = User::from_uid(getuid()).ok()??;
+    let folders =
+        [Dialect::Singularity, Dialect::Apptainer].map(|dialect| Folder::of(dialect, &user.dir, &user.name));
+    let mut running = folders.into_iter().flatten().flat_map(|folder| folder.running());
+    running.find(|(record, _)| record.locked.contains(&file)).map(|(record, _)| record)
+}
+
+/// Device and inode of a file.
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|data| (data.dev(), data.ino()))
 }
 
 /// Whether this can be an instance's name: letters, digits, `.`, `_` and `-`.
@@ -215,6 +234,7 @@ mod tests {
             restrictions: Restrictions::default(),
             fakeroot: false,
             keeper: None,
+            locked: Vec::new(),
         }
     }
 

@@ -2,8 +2,9 @@
 //! the processes that may be looked at, the kernel for a POSIX lock, and the word that the last writer left in an
 //! extended attribute of the file. All of it is advice for a message; no decision is made from it.
 
-use super::Range;
+use super::{Range, USED_TWICE};
 use crate::image::Access;
+use crate::instance;
 use crate::message::shown;
 use crate::process::start_of;
 use crate::sys::attributes::{get_attribute, set_attribute};
@@ -27,6 +28,8 @@ const TEXT_CHARACTERS_MAX: usize = 64;
 pub(super) enum Holder {
     /// This very process, through another open file.
     ThisProcess(Access),
+    /// An instance of the caller's, by its name and its process 1.
+    Instance(String, Pid),
     /// A process on this machine, found through its lock.
     Process(Pid),
     /// Who left word when it took a lock for writing.
@@ -36,12 +39,15 @@ pub(super) enum Holder {
 impl Holder {
     /// Looks for whoever keeps `range` from being locked for `access`.
     pub(super) fn find(file: &File, range: Range, access: Access) -> Option<Self> {
-        if let Some(held) = lock_of_process("self", file, range, access) {
+        if let Some(held) = lock_of_this_process(file, range, access) {
             return Some(Self::ThisProcess(held));
         }
         let conflict = range.conflict(file, access)?;
         let written = i32::from(conflict.l_type) == libc::F_WRLCK;
         let record = Record::left_in(file).filter(|_| written);
+        if let Some(instance) = instance::locking(file) {
+            return Some(Self::Instance(instance.name, Pid::from_raw(instance.pid)));
+        }
         if conflict.l_pid > 0 {
             return Some(Self::Process(Pid::from_raw(conflict.l_pid)));
         }
@@ -51,15 +57,20 @@ impl Holder {
         process_with_lock(file, range, access).map(Self::Process).or(record.map(Self::Recorded))
     }
 
-    /// One sentence for a person; nothing where the message says it already.
-    pub(super) fn describe(&self) -> Option<String> {
+    /// One sentence for a person, or two.
+    pub(super) fn describe(&self) -> String {
         match self {
-            Self::ThisProcess(_) => None,
-            Self::Process(pid) => Some(match command_of(*pid) {
+            Self::ThisProcess(_) => USED_TWICE.into(),
+            Self::Instance(name, pid) => format!(
+                "It is in use by instance {} (process {pid}); 'instance stop {}' ends it.",
+                shown(name),
+                shown(name)
+            ),
+            Self::Process(pid) => match command_of(*pid) {
                 Some(command) => format!("It is in use by process {pid} ({command})."),
                 None => format!("It is in use by process {pid}."),
-            }),
-            Self::Recorded(record) => Some(record.describe()),
+            },
+            Self::Recorded(record) => record.describe(),
         }
     }
 }
@@ -128,6 +139,11 @@ impl Record {
             None => format!("It was last opened for writing by {who}."),
         }
     }
+}
+
+/// The access of a lock of this process's that stands in the way of `range`, held through another open file.
+pub(super) fn lock_of_this_process(file: &File, range: Range, access: Access) -> Option<Access> {
+    lock_of_process("self", file, range, access)
 }
 
 /// The access of a lock that stands in the way of `range`, held through an open file of a process other than `file`.

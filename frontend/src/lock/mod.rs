@@ -10,7 +10,7 @@ mod holder;
 use crate::error::{Failure, Outcome};
 use crate::image::Access;
 use crate::message::{self, shown};
-use holder::{Holder, Record};
+use holder::{Holder, Record, lock_of_this_process};
 use nix::errno::Errno;
 use nix::fcntl::FcntlArg;
 use protocol::Window;
@@ -24,12 +24,18 @@ const WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long [`take`] waits: a container's lock goes with its loop device, which the kernel may take down a moment after
 /// its last process has ended.
 const RELEASE_MAX: Duration = Duration::from_secs(1);
+/// What to do about an image that stands in its own way.
+pub(crate) const USED_TWICE: &str =
+    "This command names it more than once: name it once, or with ':ro' wherever it is named.";
+/// What to do about an image that others read.
+const ONLY_READ: &str =
+    "It is only read there, so it can be read here too: with ':ro', or without --writable.";
 /// How often they try meanwhile.
 const WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// Locks a part of an open image: against every other user for writing, against writers for reading. The lock is
 /// gone when the last copy of this open file is, which a loop device counts as. Waits a second for a container that has
-/// just ended. `file` must be open for what `access` says; `path` is for messages.
+/// just ended, but not for this process itself. `file` must be open for what `access` says; `path` is for messages.
 ///
 /// Where the file system cannot lock, this is told with `-v` and nothing is locked, as the incumbents do.
 ///
@@ -64,7 +70,11 @@ fn lock(file: &File, path: &Path, range: Range, access: Access, patience: Durati
     loop {
         match range.set(file, access) {
             Ok(()) => break,
-            Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < deadline => std::thread::sleep(WAIT_STEP),
+            Err(Errno::EAGAIN | Errno::EACCES)
+                if Instant::now() < deadline && lock_of_this_process(file, range, access).is_none() =>
+            {
+                std::thread::sleep(WAIT_STEP);
+            }
             Err(Errno::EAGAIN | Errno::EACCES) => return Err(in_use(file, path, range, access)),
             Err(Errno::EINTR) => {}
             Err(Errno::ENOLCK) => {
@@ -98,10 +108,17 @@ fn in_use(file: &File, path: &Path, range: Range, access: Access) -> Failure {
         (Access::ReadOnly, _) => "currently in use for writing by another process".into(),
     };
     let failure = Failure::new(format!("can't open {path} for {}, {why}", verb(access)));
-    match holder.and_then(|holder| holder.describe()) {
-        Some(words) => failure.hint(words),
-        None => failure,
-    }
+    // Parts are locked for containers, which can be given the image in both ways.
+    let could_be_read = access == Access::ReadWrite
+        && range != Range::WHOLE
+        && !matches!(holder, Some(Holder::ThisProcess(_)))
+        && range.conflict(file, Access::ReadOnly).is_none();
+    let words: Vec<String> = holder
+        .map(|holder| holder.describe())
+        .into_iter()
+        .chain(could_be_read.then(|| ONLY_READ.into()))
+        .collect();
+    if words.is_empty() { failure } else { failure.hint(words.join(" ")) }
 }
 
 fn impossible(path: &Path) -> Failure {

@@ -81,6 +81,7 @@ fn readers_share_and_a_writer_excludes_everybody() {
         refused.to_string(),
         format!("can't open {} for writing, already used for reading by this process", path.display())
     );
+    assert_eq!(refused.next_step(), Some(USED_TWICE));
     drop((one, two));
     let writer = opened(&image);
     exclusive_whole(&writer, path).unwrap();
@@ -110,6 +111,17 @@ fn a_lock_outlives_its_descriptor_as_long_as_a_copy_of_the_open_file_is_there() 
     take(&opened(&image), image.path(), EARLY, Access::ReadOnly).unwrap_err();
     drop(copy);
     take_once_free(&image, EARLY, Access::ReadOnly);
+}
+
+#[test]
+fn nobody_waits_for_a_lock_of_this_process() {
+    let (image, _alone) = image();
+    let (first, second) = (opened(&image), opened(&image));
+    take(&first, image.path(), EARLY, Access::ReadWrite).unwrap();
+    let begun = Instant::now();
+    take(&second, image.path(), EARLY, Access::ReadOnly).unwrap_err();
+    take(&second, image.path(), EARLY, Access::ReadWrite).unwrap_err();
+    assert!(begun.elapsed() < RELEASE_MAX, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -143,6 +155,10 @@ fn a_reader_in_another_process_is_named_by_its_open_file() {
     );
     let hint = refused.next_step().unwrap();
     assert!(hint.starts_with(&format!("It is in use by process {} (", neighbour.0)), "{hint}");
+    assert!(hint.ends_with(ONLY_READ), "{hint}");
+    let refused = exclusive_whole(&opened(&image), path).unwrap_err();
+    let hint = refused.next_step().unwrap();
+    assert!(hint.ends_with(")."), "who changes the file has no use for reading it: {hint}");
 }
 
 #[test]
@@ -171,12 +187,13 @@ fn an_incumbent_finds_our_locks_in_its_way() {
 fn changing_a_file_waits_for_a_short_use_and_is_refused_during_a_long_one() {
     let (image, _alone) = image();
     let (path, reader) = (image.path(), opened(&image));
-    take(&reader, path, LATE, Access::ReadOnly).unwrap();
+    let neighbour = Neighbour::that(|| take(&reader, path, LATE, Access::ReadOnly).is_ok());
+    drop(reader);
     exclusive_whole(&opened(&image), path).unwrap_err();
     shared_whole(&opened(&image), path).unwrap();
     let soon_done = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
-        drop(reader);
+        drop(neighbour);
     });
     exclusive_whole(&opened(&image), path).unwrap();
     soon_done.join().unwrap();

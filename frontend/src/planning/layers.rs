@@ -381,7 +381,7 @@ impl Builder<'_> {
             return Err(Failure::new(format!(
                 "can't open {path} for writing, already used for writing by this process"
             ))
-            .hint(format!("name it once, or a second time as {path}:ro")));
+            .hint(lock::USED_TWICE));
         }
         let access = if write { Access::ReadWrite } else { Access::ReadOnly };
         lock::take(&image.file, &image.path, ext3.window, access)

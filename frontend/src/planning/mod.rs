@@ -26,7 +26,8 @@ use crate::payload::{FuseMount, Restrictions};
 use crate::site;
 use crate::user::{self, Caller};
 use config::Settings;
-use protocol::{AccountFile, Descriptor, Namespaces, Plan, ShapeError, Writable};
+use nix::sys::stat::fstat;
+use protocol::{AccountFile, Content, Descriptor, Namespaces, Plan, ShapeError, Writable};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,17 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Device and inode of every image file whose lock the container holds.
+    #[must_use]
+    pub fn locked(&self) -> Vec<(u64, u64)> {
+        let images = self.plan.images().filter(|image| matches!(image.content, Content::Ext3(_)));
+        let sources = images.filter_map(|image| self.sources.get(usize::from(image.descriptor.0)));
+        sources
+            .filter_map(|source| fstat(&source.file).ok())
+            .map(|found| (found.st_dev, found.st_ino))
+            .collect()
+    }
+
     /// The way it is started.
     #[must_use]
     pub fn flow(&self) -> Flow {
