@@ -1,13 +1,13 @@
 //! The last thing the frontend does: become the starter, with the plan, the payload and the sources in place.
 
 use crate::build::{TemporarySandbox, Tools};
+use crate::envelope::{self, Inherited};
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::flow::namespace::{self, Mapping, Outside};
 use crate::flow::proc;
 use crate::flow::serving::{self, Directories, View};
 use crate::flow::{Flow, Reason, ownership};
 use crate::fuse::{Owners, Servers};
-use crate::fusemount;
 use crate::making::Interrupts;
 use crate::message;
 use crate::monitor;
@@ -66,7 +66,9 @@ pub fn start(
     extracted: Option<Extracted>,
 ) -> Outcome<Infallible> {
     message::verbose(format!("Starting through {}: {}", planned.flow(), planned.reason));
-    let payload = fusemount::equip(sealed(&payload::encode(payload)?)?, &payload.file_systems)?;
+    // An instance outlives the command that starts it, and whoever left something open for that.
+    let inherited = if payload.instance { Inherited::default() } else { Inherited::take() };
+    let payload = envelope::seal(sealed(&payload::encode(payload)?)?, &payload.file_systems, inherited)?;
     let mapping = planned.mapping();
     let Planned { plan, sources, reason, fuse_overlay, .. } = planned;
     match reason.flow() {
@@ -176,7 +178,7 @@ pub(crate) fn attend(
 /// # Errors
 /// As [`start`]; the instance has ended.
 pub fn join(process: OwnedFd, flow: Flow, payload: &Payload) -> Outcome<Infallible> {
-    let payload = sealed(&payload::encode(payload)?)?;
+    let payload = envelope::seal(sealed(&payload::encode(payload)?)?, &[], Inherited::take())?;
     match flow {
         Flow::Setuid => become_starter(&setuid_starter(), &Request::Join, payload, vec![process]),
         Flow::UserNamespace => {
@@ -243,19 +245,10 @@ pub(crate) fn sealed(bytes: &[u8]) -> Outcome<OwnedFd> {
     Ok(memory.into())
 }
 
-/// Gives descriptors these numbers for the next program: all are moved out of the way first.
+/// Gives descriptors these numbers for the next program.
 ///
 /// # Errors
 /// There are more than this process may have.
 pub(crate) fn place(numbered: Vec<(OwnedFd, i32)>) -> Outcome<()> {
-    let doing = || "arranging descriptors for the container".to_owned();
-    let first_free = numbered.iter().map(|(_, number)| number + 1).max().unwrap_or(SOURCE_FD_FIRST);
-    let mut away = Vec::with_capacity(numbered.len());
-    for (fd, number) in numbered {
-        away.push((descriptors::copy_above(&fd, first_free).doing(doing)?, number));
-    }
-    for (fd, number) in &away {
-        descriptors::place(fd, *number).doing(doing)?;
-    }
-    Ok(())
+    descriptors::place_all(numbered).doing(|| "arranging descriptors for the container".into())
 }

@@ -35,6 +35,7 @@ pub mod flow;
 pub mod monitor;
 pub mod planning;
 pub mod payload;
+pub mod envelope;
 pub mod instance;
 pub mod launch;
 pub mod process;

@@ -300,12 +300,16 @@ fn an_overlay_on_a_read_only_file_system_can_only_be_read() {
 }
 
 #[test]
-fn a_disk_that_fills_up_below_a_sparse_overlay_is_told_to_the_program() {
+fn a_disk_that_fills_up_below_a_sparse_overlay_is_told_before_and_to_the_program() {
     let world = World::new();
     let disk = world.tmpfs("disk", "size=6m");
     let overlay = disk.path().join("overlay.img");
     let create = world.lamina(["overlay", "create", "--sparse"]).arg(&overlay);
     create.run().assert_ok();
+    let warned = overlay_run(&world, &text(&overlay), "true").assert_ok();
+    warned.assert_stderr_has("what finds no room there is lost");
+    let read = overlay_run(&world, &format!("{}:ro", text(&overlay)), "true").assert_ok();
+    assert_eq!(read.stderr, "");
     let script = "dd if=/dev/zero of=/zeroes bs=1M count=30 conv=fsync";
     let output = overlay_run(&world, &text(&overlay), script);
     assert_ne!(output.status, Some(0), "{output}");

@@ -64,6 +64,26 @@ fn no_descriptor_of_the_way_in_is_left_open() {
 }
 
 #[test]
+fn pipes_and_files_that_the_caller_left_open_are_the_programs_and_directories_are_not() {
+    let world = World::new();
+    let (image, lamina) = (world.busybox_sqfs("gzip"), world.installed().lamina());
+    let file = world.write("file", "of the file\n");
+    for options in ["", "--pid", "--pid --no-init", "--contain", "--userns", "--userns --pid"] {
+        // As a shell does for `cat <(echo of the pipe) 9<file`.
+        let script = format!(
+            "echo of the pipe | {{ {lamina} exec {options} {image} sh -c \
+            'cat /dev/fd/7 /dev/fd/9; test -e /proc/self/fd/8 || echo no way out; exec 7<&- 9<&-; \
+            cd /proc/self/fd && echo *' 7<&0 8</ 9<{file} </dev/null; }}",
+            lamina = lamina.display(),
+            image = image.display(),
+            file = file.display(),
+        );
+        let run = world.program("/bin/sh").args(["-c", &script]).run().assert_ok();
+        run.assert_stdout("of the pipe\nof the file\nno way out\n0 1 2 3");
+    }
+}
+
+#[test]
 fn no_process_of_ours_is_between_the_shell_and_the_program() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");

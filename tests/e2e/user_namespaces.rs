@@ -310,6 +310,26 @@ fn a_start_that_fails_leaves_an_overlay_image_closed() {
     inside(&world, &["--overlay", &overlay], &image, "echo kept >/note").run().assert_ok();
 }
 
+/// The low half of the first block group's `bg_inode_table`, in bytes of an ext3 with blocks of 1 KiB (`ext4.h`).
+const EXT_INODE_TABLE: std::ops::Range<usize> = 2048 + 8..2048 + 10;
+
+#[test]
+fn an_overlay_image_whose_top_directory_cannot_be_read_is_named_in_every_flow() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sqfs("gzip"), world.ext3_overlay(8));
+    let mut bytes = std::fs::read(&overlay).expect("it was made");
+    bytes[EXT_INODE_TABLE].fill(0xff);
+    std::fs::write(&overlay, bytes).expect("it is ours");
+    let option = format!("{}:ro", text(&overlay));
+    for (flow, said) in
+        [(&["--userns"][..], "cannot read the top directory of"), (&[], "while mounting ext3")]
+    {
+        let run = world.lamina(["exec"]).args(flow).args(["--overlay", &option]).arg(&image).arg("true");
+        let output = run.run().assert_fatal(said).assert_stderr_has("e2fsck -f");
+        output.assert_stderr_has(&text(&overlay));
+    }
+}
+
 #[test]
 fn an_overlay_in_a_sif_is_seen_and_written_on_demand() {
     let world = World::new();

@@ -185,8 +185,12 @@ impl<'a> Start<'a> {
         };
         // From now on the mount fails as soon as the server has gone.
         drop((command, connection));
-        server.answered = await_answer(self.at, interrupts)?;
-        if server.answered { Ok(server) } else { Err(server.failed_to_start(interrupts)) }
+        let answer = await_answer(self.at, interrupts)?;
+        server.answered = answer.is_ok();
+        match answer {
+            Ok(()) => Ok(server),
+            Err(errno) => Err(server.failed_to_start(errno, interrupts)),
+        }
     }
 
     /// What it may reach; `None` on a kernel without Landlock.
@@ -241,7 +245,9 @@ fn before_serving(
         // Ctrl-C is for the container; what it wrote is still to be written back.
         setsid()?;
         set_disposition(libc::SIGTERM, Disposition::Default)?;
-        set_blocked(&[])?;
+        // Whoever reads its words may be gone before it has closed the file system. libfuse lets the signal through again
+        // when it ends, so that ignoring it is not enough.
+        set_blocked(&[libc::SIGPIPE])?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         for descriptor in &inherited {
             descriptors::keep_across_exec(*descriptor)?;
@@ -412,9 +418,17 @@ impl Server {
         Process::of_child(self.pid()).map_or(true, |server| server.ended_by(deadline).unwrap_or(false))
     }
 
-    /// Why the server did not answer. It has closed its connection, so it is about to end.
-    fn failed_to_start(&mut self, interrupts: &Interrupts) -> Failure {
+    /// Why the server did not show what it serves: it ended, or answered with an error and goes on.
+    fn failed_to_start(&mut self, answer: Errno, interrupts: &Interrupts) -> Failure {
+        self.unmount();
         match self.wait(interrupts).doing(|| format!("waiting for {}", self.name)) {
+            Ok(status) if status.success() => Failure::new(format!(
+                "{} cannot read the top directory of {}: {}",
+                self.name,
+                shown(&self.subject),
+                answer.desc()
+            ))
+            .hint("It may be damaged; 'e2fsck -f' tells that of an ext3, and repairs it"),
             Ok(status) => self.died(status, "before it could be used"),
             Err(failure) => failure,
         }

@@ -1,5 +1,6 @@
 //! Process 1 of an instance: it stays after its program, until somebody asks it to end.
 
+use crate::envelope::Inherited;
 use crate::error::{Doing, FAILURE_STATUS, Outcome};
 use crate::fusemount::Door;
 use crate::init::fusemount::{self, Served};
@@ -63,8 +64,10 @@ fn start_program<T>(payload: &Payload, before: impl FnOnce() -> Outcome<T>) -> R
     let made = before()?;
     shim::prepare(payload);
     if let Some(program) = program {
-        fork::fork_to(|| status_of(&become_program(payload, program, &environment).into()))
-            .doing(|| "starting the program".into())?;
+        fork::fork_to(|| {
+            status_of(&become_program(payload, program, &environment, Inherited::default()).into())
+        })
+        .doing(|| "starting the program".into())?;
     }
     Ok(made)
 }

@@ -20,8 +20,8 @@ mod shim;
 mod signals;
 mod working_directory;
 
+use crate::envelope::{self, Contents, Inherited};
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
-use crate::fusemount::Door;
 use crate::message::{self, Level};
 use crate::payload::{self, PAYLOAD_BYTES_MAX, Payload, Text};
 use crate::sys::descriptors;
@@ -77,7 +77,7 @@ fn status_of(ending: &Ending) -> i32 {
 
 /// The whole run inside the container.
 fn enter_container() -> Result<Infallible, Ending> {
-    let (payload, originals, door) = receive()?;
+    let (payload, originals, Contents { door, inherited, .. }) = receive()?;
     message::configure(payload.message_level, payload.colour);
     if payload.oci.is_some() {
         runtime::take_over().doing(|| "taking over from the OCI runtime".into())?;
@@ -100,9 +100,9 @@ fn enter_container() -> Result<Infallible, Ending> {
     let program = find(&payload, command, &mut environment)?;
     // The daemon of the fakeroot command ends with this process, so this process ends with the program.
     if served.is_some() || payload.fakeroot || (payload.shim && nix::unistd::getpid().as_raw() == 1) {
-        return Err(shim::run(&payload, program, &environment, served));
+        return Err(shim::run(&payload, program, &environment, served, inherited));
     }
-    Err(become_program(&payload, program, &environment).into())
+    Err(become_program(&payload, program, &environment, inherited).into())
 }
 
 /// Goes where the program starts, and works out its command line and environment. An instance may have none.
@@ -122,27 +122,32 @@ fn find(payload: &Payload, command: Vec<Text>, environment: &mut Environment) ->
     Ok(program)
 }
 
-/// Becomes the program with the caller's signals, or says why not.
-fn become_program(payload: &Payload, program: Program, environment: &Environment) -> Failure {
+/// Becomes the program with the caller's signals and what he left open, or says why not.
+fn become_program(
+    payload: &Payload,
+    program: Program,
+    environment: &Environment,
+    inherited: Inherited,
+) -> Failure {
     signals::restore(payload);
-    match restrictions::apply(&payload.restrictions) {
+    match inherited.place().and_then(|()| restrictions::apply(&payload.restrictions)) {
         Ok(()) => program.execute(environment),
         Err(failure) => failure,
     }
 }
 
-/// The payload, the image's own account files in the order of [`protocol::AccountFile`], and the way to the host for FUSE
-/// file systems.
-fn receive() -> Outcome<(Payload, accounts::Originals, Option<Door>)> {
+/// The payload, the image's own account files in the order of [`protocol::AccountFile`], and what came with the payload.
+fn receive() -> Outcome<(Payload, accounts::Originals, Contents)> {
     let doing = || "reading the payload".to_owned();
     let payload = descriptors::adopt(protocol::PAYLOAD_FD).doing(doing)?;
     let originals = accounts::Originals::adopt();
-    let (file, door) = Door::receive(payload)?;
+    let contents = envelope::open(payload)?;
+    let file = &contents.payload;
     let length = usize::try_from(file.metadata().doing(doing)?.len()).unwrap_or(usize::MAX);
     if length > PAYLOAD_BYTES_MAX {
         return Err(Failure::new("while reading the payload: it is longer than 8 MiB"));
     }
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0).doing(doing)?;
-    Ok((payload::decode(&bytes)?, originals, door))
+    Ok((payload::decode(&bytes)?, originals, contents))
 }

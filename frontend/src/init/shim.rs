@@ -1,6 +1,7 @@
 //! Process 1 of a PID namespace, and whoever else has to stay: it starts the program, buries everybody's children, and passes
 //! signals on.
 
+use crate::envelope::Inherited;
 use crate::error::Doing;
 use crate::init::environment::Environment;
 use crate::init::execute::Program;
@@ -29,6 +30,7 @@ pub(super) fn run(
     program: Program,
     environment: &Environment,
     served: Option<Served>,
+    inherited: Inherited,
 ) -> Ending {
     prepare(payload);
     let is_process_1 = nix::unistd::getpid().as_raw() == 1;
@@ -37,7 +39,7 @@ pub(super) fn run(
             // Nothing else ends it when this process is killed.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
         }
-        status_of(&become_program(payload, program, environment).into())
+        status_of(&become_program(payload, program, environment, inherited).into())
     });
     match child.doing(|| "starting the program".into()) {
         Ok(child) => {

@@ -8,14 +8,19 @@ use crate::image::{
 };
 use crate::intent::{Intent, OverlayRequest};
 use crate::lock;
+use crate::making::amount;
 use crate::message::{self, shown};
 use crate::oci_mode::ImageConfig;
 use crate::oci_sif::OciSif;
 use crate::sif::Arch;
 use config::{EnableOverlay, Settings};
+use nix::sys::statvfs::fstatvfs;
 use protocol::{Content, Writable};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a block as `stat` counts them, whatever the file system's own are (`stat(2)`).
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// The whole root.
 pub(super) struct Stack {
@@ -402,10 +407,27 @@ impl Builder<'_> {
                 "using it once for writing recovers it: with --writable, or as an overlay without :ro".into()
             }));
         }
+        if write {
+            warn_of_little_room(image);
+        }
         if ext3.needs_recovery {
             message::verbose(format!("The journal of {path} is replayed: its last user did not close it"));
         }
         Ok(())
+    }
+}
+
+/// Says when an image with holes may want more of its disk than there is. The kernel takes the writes all the same, and what
+/// finds no room in the end is lost without anybody being told.
+fn warn_of_little_room(image: &Image) {
+    let (Ok(file), Ok(disk)) = (image.file.metadata(), fstatvfs(&image.file)) else { return };
+    let wanted = file.len().saturating_sub(file.blocks().saturating_mul(STAT_BLOCK_BYTES));
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+    if wanted > free {
+        let (path, wanted, free) = (shown(&image.path), amount(wanted), amount(free));
+        message::warning(format!(
+            "{path} may grow by {wanted}, and its disk has {free} left: what finds no room there is lost"
+        ));
     }
 }
 

@@ -24,6 +24,27 @@ pub fn copy_above(source: impl AsFd, lowest: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Gives descriptors these numbers, open across exec: all are moved out of the way first.
+///
+/// # Errors
+/// `EINVAL` or `EMFILE`: there are more than this process may have.
+pub fn place_all(numbered: Vec<(OwnedFd, i32)>) -> Result<(), Errno> {
+    let first_free = numbered.iter().map(|(_, number)| number + 1).max().unwrap_or_default();
+    let mut away = Vec::with_capacity(numbered.len());
+    for (descriptor, number) in numbered {
+        away.push((copy_above(&descriptor, first_free)?, number));
+    }
+    away.iter().try_for_each(|(descriptor, number)| place(descriptor, *number))
+}
+
+/// Whether something is open at this number that the next program would inherit.
+#[must_use]
+pub fn stays_across_exec(number: RawFd) -> bool {
+    // SAFETY: reads a flag of a number; touches no memory.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Closes everything from this number on, for a process that is going to use nothing of it any more.
 ///
 /// # Errors

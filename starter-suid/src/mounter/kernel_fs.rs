@@ -40,6 +40,7 @@ pub fn mount(context: &OwnedFd, kind: &str, attributes: u64) -> Result<OwnedFd, 
 fn explanation(context: &OwnedFd) -> Option<String> {
     let mut buffer = [0; EXPLANATION_BYTES_MAX];
     let length = rustix::io::read(context, &mut buffer).ok()?;
-    let words = buffer.get(..length)?.trim_ascii();
+    // Each begins with a letter that says how bad it is, and a space.
+    let words = buffer.get(2..length)?.trim_ascii();
     (!words.is_empty()).then(|| words.escape_ascii().to_string())
 }

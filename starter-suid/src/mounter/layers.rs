@@ -1,6 +1,7 @@
 //! From permitted sources to mounted layers: what the root is stacked from, and what is ready to be bound.
 
 use crate::caller::Caller;
+use crate::evidence;
 use crate::mounter::loop_device;
 use crate::mounter::privilege::{self, as_caller};
 use crate::mounter::session::{self, Session};
@@ -135,7 +136,7 @@ impl Workbench<'_> {
         if writable && self.orders.sync_ext3 {
             fsconfig_set_flag(&context, "sync").step(doing())?;
         }
-        kernel_fs::create(&context, kind)?;
+        kernel_fs::create(&context, kind).map_err(|refusal| damaged(refusal, file, kind))?;
         kernel_fs::mount(&context, kind, NOSUID_NODEV | if writable { 0 } else { READ_ONLY })
     }
 
@@ -168,6 +169,13 @@ impl Workbench<'_> {
         };
         self.sources.into_iter().map(tree).collect()
     }
+}
+
+/// Names the image that the kernel would not mount.
+fn damaged(refusal: Refusal, file: &OwnedFd, kind: &str) -> Refusal {
+    let name = evidence::name_of(file).unwrap_or_default();
+    let check = if kind == "ext3" { "; 'e2fsck -f' tells, and repairs it" } else { "" };
+    refusal.hint(format!("the image {} may be damaged{check}", name.to_bytes().escape_ascii()))
 }
 
 /// What a read-only overlay adds: `upper` of an ext3, which must be there; `upper` of a directory, if it is there.
