@@ -75,13 +75,15 @@ impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
     }
 }
 
-/// What an error says to people: without the number that the standard library adds to the kernel's words, and without the name
-/// that `nix` puts in front of them.
+/// What an error says to people: without the number that the standard library adds to the kernel's words, without the path
+/// of a file under a made-up name that `tempfile` adds to that, and without the name that `nix` puts in front of them.
 pub(crate) fn reason_of(error: &impl fmt::Display) -> String {
     let text = error.to_string();
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if let Some((words, rest)) = text.rsplit_once(" (os error ")
-        && rest.strip_suffix(')').is_some_and(digits)
+        && let Some((number, path)) = rest.split_once(')')
+        && digits(number)
+        && (path.is_empty() || path.starts_with(" at path \""))
     {
         return words.to_owned();
     }
@@ -104,6 +106,8 @@ mod tests {
         let closed = nix::errno::Errno::EACCES;
         assert_eq!(reason_of(&closed), "Permission denied");
         assert_eq!(reason_of(&std::io::Error::from(closed)), "Permission denied");
+        let of_tempfile = tempfile::tempdir_in("/nonexistent").unwrap_err();
+        assert_eq!(reason_of(&of_tempfile), "No such file or directory");
         for other in ["E: no", "invalid type: map", "EISDIR", "x (os error y)", "line 3: ENOENT: x"] {
             assert_eq!(reason_of(&other), other);
         }

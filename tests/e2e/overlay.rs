@@ -138,6 +138,23 @@ fn a_created_overlay_can_be_written() {
 }
 
 #[test]
+fn temporary_files_of_making_and_sealing_an_overlay_go_where_they_are_told_to_go() {
+    let world = World::new();
+    let folder = world.mkdir("temporary");
+    let nowhere = |words: &[&str]| world.lamina(words).env("TMPDIR", "/nonexistent");
+    let output = nowhere(&["overlay", "create", "o.img"]).run();
+    let output = output
+        .assert_fatal("while creating a temporary directory in /nonexistent: No such file or directory\n");
+    let output = output.assert_stderr_has("set SINGULARITY_TMPDIR to a directory that you can write to");
+    assert!(!output.stderr.contains("os error"), "{output}");
+    nowhere(&["overlay", "create", "--tmpdir", &text(&folder), "o.img"]).run().assert_ok();
+    nowhere(&["overlay", "create", "p.img"]).env("SINGULARITY_TMPDIR", &folder).run().assert_ok();
+    nowhere(&["overlay", "seal", "o.img"]).run().assert_fatal("/nonexistent");
+    nowhere(&["overlay", "seal", "o.img"]).env("APPTAINER_TMPDIR", &folder).run().assert_ok();
+    assert_eq!(std::fs::read_dir(&folder).expect("root may").count(), 0);
+}
+
+#[test]
 fn a_size_that_is_no_number_is_a_usage_error_and_makes_nothing() {
     let world = World::new();
     let overlay = world.path("changes.img");

@@ -99,6 +99,13 @@ fn without_a_cache_nothing_of_an_image_stays() {
     over_http(&world, &command).env("TMPDIR", &temporary).run().assert_ok().assert_stdout("ran");
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
     assert_eq!(world.files(), ["tmp"]);
+    // Here as everywhere the program's own variable comes before everybody's.
+    let elsewhere = || over_http(&world, &command).env("TMPDIR", "/nonexistent");
+    elsewhere().run().assert_fatal("while creating a temporary directory in /nonexistent");
+    elsewhere().env("SINGULARITY_TMPDIR", &temporary).run().assert_ok().assert_stdout("ran");
+    let command = ["exec", "--tmpdir", "tmp", "--disable-cache", &registry.image("box"), "echo", "ran"];
+    over_http(&world, &command).env("TMPDIR", "/nonexistent").run().assert_ok().assert_stdout("ran");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
 #[test]

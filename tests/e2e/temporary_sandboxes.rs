@@ -37,6 +37,27 @@ fn a_container_of_a_temporary_sandbox_ends_as_its_program_and_leaves_nothing() {
 }
 
 #[test]
+fn an_image_is_extracted_where_the_flag_says_then_the_variable_then_everybodys_variable() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let [flag, own, everybodys] = ["flag", "own", "everybodys"].map(|name| world.mkdir(name));
+    let flagged = ["--tmp-sandbox", "--tmpdir", flag.to_str().expect("a plain path")];
+    let plain = &flagged[..1];
+    for (options, variable, place) in
+        [(&flagged[..], Some(&own), &flag), (plain, Some(&own), &own), (plain, None, &everybodys)]
+    {
+        let command =
+            extracted(&world, &everybodys, options, &image, "echo ${SINGULARITY_CONTAINER%/.lamina-*}");
+        let command = match variable {
+            Some(folder) => command.env("SINGULARITY_TMPDIR", folder),
+            None => command,
+        };
+        command.run().assert_ok().assert_stdout(&place.display().to_string());
+        [&flag, &own, &everybodys].iter().for_each(|folder| assert_empty(folder));
+    }
+}
+
+#[test]
 fn what_is_written_to_a_temporary_sandbox_is_gone_and_said_to_be() {
     let world = World::new();
     let (image, folder) = (world.busybox_sif(), world.mkdir("temporary"));

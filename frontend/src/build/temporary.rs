@@ -11,7 +11,7 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// An unpacked image in `$TMPDIR`, or `/tmp`; removed with this value. Only a kill leaves it there.
+/// An unpacked image where temporary files go; removed with this value. Only a kill leaves it there.
 #[derive(Debug)]
 pub struct TemporarySandbox {
     staging: Staging,

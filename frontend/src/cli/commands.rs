@@ -8,6 +8,7 @@ use super::{
     remote, sif, usage, usage_error,
 };
 use crate::error::Failure;
+use crate::making::use_temporary_directory;
 use crate::overlay;
 use crate::payload::{Action, Dialect};
 use crate::{launch, site};
@@ -796,6 +797,10 @@ pub(super) fn dispatch(
     }
     let flags: Vec<&'static Flag> = entry.flags.iter().copied().flatten().collect();
     let given = Given::collect(&flags, &matches, &invocation.host)?;
+    // Commands without the flag make temporary files too.
+    if let Some(directory) = given.last("tmpdir").or_else(|| invocation.host.prefixed_quietly("TMPDIR")) {
+        use_temporary_directory(Path::new(directory));
+    }
     match invocation.handlers.iter().find(|(name, _)| *name == entry.name) {
         Some((_, carry_out)) => carry_out(invocation, &given, &words),
         None => (entry.run)(invocation, entry, given, words),

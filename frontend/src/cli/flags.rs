@@ -209,7 +209,7 @@ pub const ACTION: &[Flag] = &[
     flag("dry-run", Switch, &[], "Print what would be mounted, and start nothing").under(OTHER),
     flag("json", Switch, &[], "With --dry-run: print it for programs").under(OTHER),
     flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image").under(OTHER),
-    accepted("tmpdir", Text, &["TMPDIR"], "Running an image needs no temporary files").takes("DIR", Folders),
+    TMPDIR.under(OTHER),
     flag("keep-layers", Switch, &["KEEP_LAYERS"], "With --oci: do not squash the layers of an image that is fetched").under(OTHER),
     absent("data", List, &[], "use --bind with image-src= to show part of an image"),
     absent("underlay", Switch, &["UNDERLAY"], "mount points that an image lacks are made by an overlay"),
@@ -231,6 +231,11 @@ pub const ACTION: &[Flag] = &[
     absent("dmtcp-launch", Text, &[], "checkpoints are not part of this version"),
     absent("dmtcp-restart", Text, &[], "checkpoints are not part of this version"),
 ];
+
+/// Where temporary files go. For commands that do not have it the variable alone says so.
+pub const TMPDIR: Flag =
+    flag("tmpdir", Text, &["TMPDIR"], "Directory for temporary files [default: $TMPDIR, or /tmp]")
+        .takes("DIR", Folders);
 
 const AUTHFILE: Flag = flag(
     "authfile",
@@ -352,7 +357,7 @@ pub const PULL: &[Flag] = &[
         "What was fetched by half stays in the cache, to go on from there",
     ),
     accepted("no-oci", Switch, &["NO_OCI"], "A native SIF is made"),
-    accepted("tmpdir", Text, &["TMPDIR"], "What is being made is beside its place"),
+    TMPDIR,
     flag("oci", Switch, &["OCI"], "Make an OCI-SIF, which keeps the configuration of the image as it is"),
     flag(
         "keep-layers",
@@ -390,7 +395,7 @@ pub const OVERLAY_CREATE: &[Flag] = &[
     flag("create-dir", List, &[], "Directory that the caller can write to in the overlay")
         .takes("DIR", Nothing),
     flag("fakeroot", Switch, &["FAKEROOT"], "For containers run with --fakeroot").short('f'),
-    accepted("tmpdir", Text, &["TMPDIR"], "No temporary directory is needed").takes("DIR", Folders),
+    TMPDIR,
 ];
 
 /// Flags of `image.create`.
@@ -410,9 +415,7 @@ pub const BUILD: &[Flag] = &[
     flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image but what is built"),
     accepted("no-cleanup", Switch, &["NO_CLEANUP"], "A failed build leaves nothing"),
     flag("notest", Switch, &["NOTEST"], "Do not run the test section").under(DEFINITIONS).short('T'),
-    flag("tmpdir", Text, &["TMPDIR"], "Directory to build in [default: $TMPDIR, or /tmp]")
-        .takes("DIR", Folders)
-        .under(DEFINITIONS),
+    TMPDIR,
     flag("update", Switch, &["UPDATE"], "Change an existing sandbox; the header's source is not used")
         .under(DEFINITIONS)
         .short('u'),

@@ -186,6 +186,13 @@ impl Environment {
         Ok(values)
     }
 
+    /// As [`Self::prefixed`], for a variable that may not matter: without a word about what is odd.
+    #[must_use]
+    pub fn prefixed_quietly(&self, name: &str) -> Option<&OsStr> {
+        let value = |prefix| self.get(&format!("{prefix}_{name}")).filter(|value| !is_blank(value));
+        self.prefixes().into_iter().find_map(value)
+    }
+
     /// A variable under the preferred prefix, else under the other one. Blank counts as not set.
     #[must_use]
     pub fn prefixed(&self, name: &str) -> Option<(String, &OsStr)> {
@@ -261,5 +268,10 @@ mod tests {
         let value = |dialect| Environment::new(variables(), dialect).prefixed("BIND").unwrap().1.to_owned();
         assert_eq!(value(Dialect::Singularity), "/s");
         assert_eq!(value(Dialect::Apptainer), "/a");
+        let quietly = |dialect| {
+            Environment::new(variables(), dialect).prefixed_quietly("BIND").map(OsStr::to_owned).unwrap()
+        };
+        assert_eq!(quietly(Dialect::Singularity), "/s");
+        assert_eq!(quietly(Dialect::Apptainer), "/a");
     }
 }

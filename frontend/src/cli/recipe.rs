@@ -19,7 +19,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `build`, from the definition that is the source in `options`.
 pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -> Result<(), Stop> {
@@ -36,7 +36,6 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
         container_words.extend(["--fakeroot", "--ignore-subuid"].map(OsString::from));
         mount_points = &[FAKEROOT_DAEMON, FAKEROOT_LIBRARY];
     }
-    let temporary = given.last("tmpdir").map_or_else(std::env::temp_dir, PathBuf::from);
     let recipe = Recipe {
         definition: &definition,
         fetched: fetched.iter().map(|image| image.as_ref().map(|image| image.path.clone())).collect(),
@@ -46,7 +45,6 @@ pub(super) fn build(invocation: &Invocation, given: &Given, options: &Options) -
         container_words,
         mount_points,
         test_words: given.is_on("writable-tmpfs").then(|| "--writable-tmpfs".into()).into_iter().collect(),
-        temporary_directory: temporary,
         start: &|container| start(invocation, container),
     };
     Ok(recipe::build(options, &recipe)?)

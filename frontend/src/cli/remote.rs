@@ -55,7 +55,7 @@ pub(super) fn fetch_named(invocation: &Invocation, given: &Given, reference: &st
     words.extend(["--".into(), "target".into(), reference.into()]);
     // Other people can see arguments, and one of these is a password.
     let [prefix, _] = invocation.host.prefixes();
-    let variables = flags::REGISTRY_ACCESS.iter().filter_map(|flag| {
+    let variables = flags::REGISTRY_ACCESS.iter().chain([&flags::TMPDIR]).filter_map(|flag| {
         let variable = flag.variables.first()?;
         Some((format!("{prefix}_{variable}"), given.last(flag.name)?.to_owned()))
     });

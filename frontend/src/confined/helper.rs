@@ -6,7 +6,7 @@
 
 use super::domain::Domain;
 use crate::error::{Doing, Failure, Outcome};
-use crate::making::Interrupts;
+use crate::making::{Interrupts, temporary_directory};
 use crate::message::{self, shown};
 use crate::process;
 use crate::sys::child;
@@ -318,7 +318,7 @@ impl<'a> Helper<'a> {
     pub fn output(mut self) -> Outcome<HelperOutput> {
         let starting = format!("starting {}", shown(&self.path));
         let doing = || starting.clone();
-        let errors = tempfile::tempfile().doing(doing)?;
+        let errors = tempfile::tempfile_in(temporary_directory()).doing(doing)?;
         let mut command = self.command().doing(doing)?;
         command.stderr(errors.try_clone().doing(doing)?);
         message::verbose(format!("Running {command:?}"));

@@ -1,5 +1,6 @@
 //! A directory for what exists only while something is being made.
 
+use super::temporary_directory;
 use crate::error::{Doing, Outcome};
 use crate::message::shown;
 use std::fs::Permissions;
@@ -12,12 +13,16 @@ use tempfile::TempDir;
 pub struct Staging(TempDir);
 
 impl Staging {
-    /// Makes one in `$TMPDIR`, or `/tmp`.
+    /// Makes one [where temporary files go](temporary_directory).
     ///
     /// # Errors
     /// That directory cannot be written.
     pub fn in_temporary_directory() -> Outcome<Self> {
-        Self::below(&std::env::temp_dir())
+        Self::below(&temporary_directory()).map_err(|failure| {
+            failure.hint(
+                "set SINGULARITY_TMPDIR to a directory that you can write to; --tmpdir, where it is given, comes first",
+            )
+        })
     }
 
     /// Makes one in `parent`, hidden, with a name that nobody can foresee.

@@ -57,8 +57,6 @@ pub struct Recipe<'a> {
     pub mount_points: &'a [&'a str],
     /// More options of the container that the tests run in.
     pub test_words: Vec<OsString>,
-    /// Where the private directory is made for an image that becomes a SIF.
-    pub temporary_directory: PathBuf,
     /// Starts containers.
     pub start: Start<'a>,
 }
@@ -125,10 +123,12 @@ pub fn build(options: &Options, recipe: &Recipe<'_>) -> Outcome<()> {
         if recipe.update { target::to_be_updated(&options.target)? } else { target::settle(options, None)? };
     message::info("Starting build...");
     let tools = Tools { programs: &options.programs, interrupts: &Interrupts::hold()? };
-    let directory = file::directory_of(&options.target);
     // A sandbox is made where it can be put in its place in one step.
-    let room = if options.sandbox { directory } else { &recipe.temporary_directory };
-    let staging = Staging::below(room)?;
+    let staging = if options.sandbox {
+        Staging::below(file::directory_of(&options.target))?
+    } else {
+        Staging::in_temporary_directory()?
+    };
     let mut stages = Stages { definition: recipe.definition, built: Vec::new() };
     for (number, stage) in recipe.definition.stages.iter().enumerate() {
         let root = staging.path().join(format!("root-{number}"));
