@@ -94,12 +94,14 @@ fn stored_sif(registry: &Registry<'_>, found: &Found, kind: &str, job: Job<'_>) 
 
 /// Makes a native SIF of an image, in the cache.
 fn native_sif(source: &Source<'_>, found: &Found, origin: &Origin, job: Job<'_>) -> Outcome<PathBuf> {
-    let sif = job.cache.image("oci-tmp", &hex(found.digest))?;
+    let fix_permissions = job.access.given.is_on("fix-perms");
+    let suffix = if fix_permissions { "-permissions" } else { "" };
+    let sif = job.cache.image("oci-tmp", &(hex(found.digest) + suffix))?;
     if sif.exists() {
         return Ok(sif);
     }
     let (_, image) = image(source, &found.manifest, job)?;
-    native::make(&image, origin, &sif, Existing::Replace, job.tools)?;
+    native::make(&image, origin, (&sif, Existing::Replace), fix_permissions, job.tools)?;
     Ok(sif)
 }
 

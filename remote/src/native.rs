@@ -29,15 +29,15 @@ const MOUNT_POINTS: [(&str, u32); 9] = [
 /// Files that containers mount something on.
 const MOUNT_FILES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
 
-/// Makes the SIF.
+/// Makes the SIF. With `fix_permissions` owners may use all of their files.
 ///
 /// # Errors
 /// Says why there is none; an existing target is then as it was.
 pub(crate) fn make(
     image: &Image<'_>,
     origin: &Origin,
-    target: &Path,
-    existing: Existing,
+    (target, existing): (&Path, Existing),
+    fix_permissions: bool,
     tools: Tools,
 ) -> Outcome<()> {
     if image.read_only().len() < image.layers.len() {
@@ -46,6 +46,9 @@ pub(crate) fn make(
     }
     message::info("Extracting OCI image...");
     let mut tree = image.merged()?;
+    if fix_permissions {
+        tree.let_owners_in();
+    }
     let arch = Arch::from_name(&image.config.architecture).unwrap_or(Arch::host());
     let described = Staging::in_temporary_directory()?;
     complete(&mut tree, &image.config, origin, arch, described.path())?;

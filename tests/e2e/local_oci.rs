@@ -1,6 +1,7 @@
 //! Images in OCI layouts and archives of this machine, written by other people's programs.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use tests::{Layout, World};
 
 fn here(world: &World, arguments: &[&str]) -> tests::Command {
@@ -36,6 +37,37 @@ fn every_form_of_an_image_is_pulled_built_from_and_run() {
         let scheme = name.split(':').next().unwrap();
         assert!(labels.contains("who: me") && labels.contains(&format!("bootstrap: {scheme}")), "{labels}");
     }
+}
+
+#[test]
+fn owners_may_use_all_that_comes_from_an_image_if_that_is_asked_for() {
+    let world = World::new();
+    let image = Layout::of_busybox();
+    let tree = world.folder().join("tree");
+    fs::create_dir_all(tree.join("folder")).unwrap();
+    let modes = [("folder/closed", 0o000), ("folder/program", 0o055), ("folder", 0o500)];
+    for (name, mode) in modes {
+        if name != "folder" {
+            fs::write(tree.join(name), "").unwrap();
+        }
+        fs::set_permissions(tree.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    image.insert(&tree, "/tree");
+    image.copy_to("oci", &world.path("layout"), "v1");
+    let modes_of = |options: &[&str], source: &str| {
+        let words = [&["build", "--force", "--sandbox"][..], options, &["box", source]].concat();
+        here(&world, &words).run().assert_ok();
+        modes.map(|(name, _)| world.path("box/tree").join(name).metadata().unwrap().mode() & 0o777)
+    };
+    assert_eq!(modes_of(&[], "oci:layout:v1"), modes.map(|(_, mode)| mode));
+    assert_eq!(modes_of(&["--fix-perms"], "oci:layout:v1"), [0o600, 0o755, 0o700]);
+    assert_eq!(modes_of(&[], "oci:layout:v1"), modes.map(|(_, mode)| mode));
+    world.write("box.def", "Bootstrap: oci\nFrom: layout:v1\n");
+    assert_eq!(modes_of(&["--fix-perms"], "box.def"), [0o600, 0o755, 0o700]);
+    here(&world, &["build", "--fix-perms", "box.sif", "oci:layout:v1"]).run().assert_ok();
+    let script = "cd /tree && stat -c %a folder/closed folder/program folder";
+    let output = world.sh(&[], &world.path("box.sif"), script).as_root().run();
+    output.assert_ok().assert_stdout("600\n755\n700");
 }
 
 #[test]

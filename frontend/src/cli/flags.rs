@@ -411,7 +411,7 @@ const DEFINITIONS: &str = "Definition files";
 pub const BUILD: &[Flag] = &[
     flag("sandbox", Switch, &["SANDBOX"], "Make a directory instead of a SIF").short('s'),
     flag("force", Switch, &["FORCE"], "Replace an existing target without asking").short('F'),
-    accepted("fix-perms", Switch, &["FIXPERMS"], "Matters for OCI sources only"),
+    flag("fix-perms", Switch, &["FIXPERMS"], "Let the owner read and write all that comes from an OCI image"),
     flag("disable-cache", Switch, &["DISABLE_CACHE"], "Keep nothing of a fetched image but what is built"),
     accepted("no-cleanup", Switch, &["NO_CLEANUP"], "A failed build leaves nothing"),
     flag("notest", Switch, &["NOTEST"], "Do not run the test section").under(DEFINITIONS).short('T'),

@@ -51,7 +51,8 @@ pub(super) fn fetch_named(invocation: &Invocation, given: &Given, reference: &st
     let mut words: Vec<OsString> =
         global.iter().filter(|(said, _)| *said == level).map(|(_, flag)| flag.into()).collect();
     words.push("build".into());
-    words.extend(given.is_on("disable-cache").then(|| "--disable-cache".into()));
+    let switches = ["disable-cache", "fix-perms"].into_iter().filter(|name| given.is_on(name));
+    words.extend(switches.map(|name| OsString::from(format!("--{name}"))));
     words.extend(["--".into(), "target".into(), reference.into()]);
     // Other people can see arguments, and one of these is a password.
     let [prefix, _] = invocation.host.prefixes();

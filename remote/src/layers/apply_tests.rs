@@ -197,6 +197,21 @@ fn names_that_no_file_system_holds_are_refused() {
 }
 
 #[test]
+fn owners_are_let_into_their_files_without_anything_else_being_changed() {
+    let mut tree = Tree::new();
+    tree.apply(0, layer(&["closed", "program", "folder/", "link>closed"]).as_slice()).unwrap();
+    let id = |tree: &Tree, name: &str| tree.child(Tree::ROOT, name.as_bytes()).unwrap().node;
+    for (name, before, after) in
+        [("closed", 0o4000, 0o4600), ("program", 0o015, 0o715), ("folder", 0o1500, 0o1700), ("link", 0, 0)]
+    {
+        let node = id(&tree, name);
+        tree.node_mut(node).attributes.mode = before;
+        tree.let_owners_in();
+        assert_eq!(tree.node(node).attributes.mode, after, "{name}");
+    }
+}
+
+#[test]
 fn extended_attributes_of_overlays_and_of_the_host_are_left_out() {
     for kept in ["user.comment", "security.capability"] {
         assert!(is_kept(kept.as_bytes()), "{kept}");

@@ -123,6 +123,19 @@ impl Tree {
         Self { keeps_marks: true, ..Self::new() }
     }
 
+    /// Lets the owner of every file read and write it, and use it if it is a directory or a program.
+    pub(crate) fn let_owners_in(&mut self) {
+        for node in &mut self.nodes {
+            let mode = &mut node.attributes.mode;
+            match node.content {
+                Content::Symlink(_) => {}
+                Content::Directory(_) => *mode |= 0o700,
+                _ if *mode & 0o111 != 0 => *mode |= 0o700,
+                _ => *mode |= 0o600,
+            }
+        }
+    }
+
     /// What is said of the root directory itself.
     #[must_use]
     pub(crate) fn root(&self) -> &Attributes {
