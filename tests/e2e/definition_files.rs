@@ -146,6 +146,23 @@ fn what_fails_is_said_with_its_status_and_leaves_nothing() {
 }
 
 #[test]
+fn a_build_whose_target_has_no_place_ends_before_it_begins() {
+    let world = World::new();
+    definition(&world, "a.def", "%setup\ntouch began\n");
+    let roots = world.folder().join("a.sif").display().to_string();
+    for (options, target, why) in [
+        (&[][..], roots.as_str(), "Permission denied"),
+        (&["--sandbox"], &roots, "Permission denied"),
+        (&[], "missing/a.sif", "No such file or directory"),
+    ] {
+        let words = [&["build"], options, &[target, "a.def"]].concat();
+        let output = world.lamina(words).run().assert_fatal(&format!("while creating {target}: {why}"));
+        assert!(!output.stderr.contains("Starting build"), "{output}");
+        assert_eq!(world.files(), ["a.def", "busybox"]);
+    }
+}
+
+#[test]
 fn an_interrupted_build_leaves_no_file_and_no_process() {
     in_each_role(|world, lamina| {
         let temporary = world.mkdir("tmp");

@@ -32,6 +32,7 @@ pub use squashfs::{as_archive, describe_root, pack_archive};
 
 use source::Source;
 pub use source::is_definition;
+pub use target::check_place;
 pub use temporary::TemporarySandbox;
 
 /// What `build` was asked for.

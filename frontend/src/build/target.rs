@@ -5,6 +5,8 @@ use super::source::{Root, Source};
 use crate::error::{Doing, Failure, Outcome};
 use crate::file::{Existing, directory_of};
 use crate::message::shown;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,22 @@ pub(super) fn settle(options: &Options, source: Option<&Source>) -> Outcome<Exis
     } else {
         Err(Failure::new(format!("build target {} was left as it is", shown(target))))
     }
+}
+
+/// Finds out whether anything can be made where the target is to be, so that nobody waits for a build in vain.
+///
+/// # Errors
+/// The directory is not there or cannot be written to.
+pub fn check_place(options: &Options) -> Outcome<()> {
+    let target = &options.target;
+    // A SIF takes the place of the file that a link leads to, a sandbox that of the link.
+    let resolved = std::fs::canonicalize(target).ok().filter(|_| !options.sandbox);
+    let directory = directory_of(resolved.as_deref().unwrap_or(target));
+    let writable = AccessFlags::W_OK | AccessFlags::X_OK;
+    let usable = faccessat(AT_FDCWD, directory, writable, AtFlags::AT_EACCESS);
+    usable.doing(|| format!("creating {}", shown(target))).map_err(|failure| {
+        failure.hint("Choose a target in a directory that is there and that you can write to")
+    })
 }
 
 /// A sandbox that is to be changed has to be there.

@@ -73,6 +73,7 @@ pub(super) fn build(
         force: given.is_on("force"),
         programs: site::programs(&site::load()?),
     };
+    build::check_place(&options)?;
     if options.origin.is_some() {
         let fetched = remote::fetch(invocation, given)?;
         return Ok(build::build(&build::Options { source: fetched.path.clone(), ..options })?);
