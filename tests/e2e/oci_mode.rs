@@ -252,7 +252,9 @@ fn the_overlay_in_an_oci_sif_is_written_with_writable_and_read_without_until_it_
     let name = text(&image);
     let without = format!("image oci-sif:{name} does not contain a writable overlay");
     inside(&world, &["--writable"], &image, "true").run().assert_fatal(&without);
-    world.lamina(["overlay", "create", "--size", "64", &name]).run().assert_ok();
+    let created = world.lamina(["overlay", "create", "--size", "64", &name]).run().assert_ok();
+    created.assert_stderr_has(&format!("'lamina exec --oci --writable {name}' writes to the overlay"));
+    world.lamina(["inspect", &name]).run().assert_fatal("is an OCI-SIF, and these are not inspected yet");
     inside(&world, &["--writable"], &image, "echo kept >/new; rm /srv/note").run().assert_ok();
     let (below, option) = (world.mkdir("below"), format!("{}:ro", text(&world.path("below"))));
     std::fs::write(below.join("under"), "it\n").expect("it is a directory");

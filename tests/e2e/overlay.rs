@@ -169,7 +169,10 @@ fn a_size_that_is_no_number_is_a_usage_error_and_makes_nothing() {
 fn an_overlay_in_the_sif_is_written_on_demand_and_always_seen() {
     for world in World::in_each_flow() {
         let image = world.busybox_sif();
-        world.lamina(["overlay", "create", "--size", "64"]).arg(&image).run().assert_ok();
+        let created = world.lamina(["overlay", "create", "--size", "64"]).arg(&image).run().assert_ok();
+        created
+            .assert_stdout("")
+            .assert_stderr_has(&format!("INFO:    'lamina exec --writable {}' writes to", image.display()));
         world.sh(&["--writable"], &image, "echo kept > /note").run().assert_ok();
         world.sh(&[], &image, "cat /note").run().assert_ok().assert_stdout("kept");
         world.sh(&[], &image, "touch /new").run().assert_status(1).assert_stderr_has("Read-only file system");

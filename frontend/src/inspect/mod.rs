@@ -40,8 +40,10 @@ pub fn read(path: &Path, programs: &Programs) -> Outcome<Attributes> {
         Format::Ext3(ext3) => of_ext3(&image, *ext3, programs),
         Format::Sif(sif) => of_sif(&image, sif, programs),
         Format::OciSif(_) => {
-            Err(Failure::new(format!("{} is an OCI-SIF, which has no labels object", shown(path)))
-                .hint("'sif list' shows its documents, and 'sif dump' prints one"))
+            Err(Failure::new(format!("{} is an OCI-SIF, and these are not inspected yet", shown(path))).hint(
+                "'sif list' shows the documents in it, and 'sif dump' prints one: labels, environment and command \
+                 are in the configuration of the OCI image",
+            ))
         }
     }
 }

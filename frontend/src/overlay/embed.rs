@@ -38,7 +38,18 @@ pub(super) fn add_to_existing(recipe: &Recipe<'_>, options: &CreateOptions) -> O
     if !recipe.sparse {
         take_space(&file, &path)?;
     }
+    say_how_to_write(&host, options);
     Ok(())
+}
+
+/// A container that only names the image reads the overlay, and whoever made it wants to write.
+fn say_how_to_write(host: &Host, options: &CreateOptions) {
+    let flags = match host {
+        Host::Sif(_) => "--writable",
+        Host::OciSif(_) => "--oci --writable",
+    };
+    let (program, target) = (&options.program, shown(&options.target));
+    message::info(format!("'{program} exec {flags} {target}' writes to the overlay"));
 }
 
 /// What can take an overlay.
