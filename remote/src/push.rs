@@ -55,8 +55,11 @@ pub(crate) fn push(invocation: &Invocation, given: &Given, words: &[OsString]) -
             }
         }
         _ => {
-            return Err(Failure::new(format!("images cannot be pushed to {scheme}:"))
-                .hint("Push to oras://REGISTRY/NAME:TAG, or an OCI-SIF to docker://; 'skopeo copy' puts an image from a registry anywhere else")
+            return Err(Failure::new(format!(
+                "images are pushed to registries only, and {} names none",
+                shown(target)
+            ))
+            .hint("Push to oras://REGISTRY/NAME:TAG, or an OCI-SIF to docker://; 'skopeo copy' puts an image from a registry anywhere else")
                 .into());
         }
     }

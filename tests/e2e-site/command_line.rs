@@ -92,8 +92,11 @@ fn what_the_incumbents_have_and_this_has_not_is_said_with_what_to_do_instead() {
         output.assert_fatal(&format!("{name} is not supported{value}"));
     }
     inside(&world, &["--nvccli=false"], &image, "true").run().assert_ok();
-    for command in ["plugin", "delete"] {
-        world.lamina([command]).run().assert_fatal("is not part of this version");
+    for (command, instead) in
+        [("plugin", "no plugins"), ("delete", "images are fetched from libraries"), ("remote", "--library")]
+    {
+        let output = world.lamina([command]).run().assert_fatal("is not part of this version");
+        output.assert_stderr_has(instead);
     }
     world.lamina(["exec", "instance://one", "true"]).run().assert_fatal("no instance found with name one");
     world.lamina(["exec", "what://ever", "true"]).run().assert_fatal("unsupported transport type: what");
@@ -276,8 +279,9 @@ fn another_configuration_cannot_be_chosen() {
     let words = ["--config", conf.to_str().expect("a plain path"), "exec"];
     world
         .lamina(words)
-        .arg(&image)
-        .arg("true")
+        .args(["x", "true"])
+        .as_root()
         .run()
-        .assert_fatal("--config requires to be root or an unprivileged installation");
+        .assert_fatal("--config is not supported: the path");
+    world.lamina(words).arg(&image).arg("true").run().assert_fatal("--config is not supported: the path");
 }

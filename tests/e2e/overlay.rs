@@ -106,6 +106,16 @@ fn an_unknown_word_after_the_colon_is_an_error() {
 }
 
 #[test]
+fn an_overlay_without_a_path_is_an_error() {
+    let world = World::new();
+    let image = world.busybox_sqfs("gzip");
+    for option in [":", ":ro", ":rw"] {
+        let output = world.sh(&["--overlay", option], &image, "true").run();
+        output.assert_fatal(&format!("the overlay {option} has no path"));
+    }
+}
+
+#[test]
 fn a_directory_overlay_of_roots_is_kept_too() {
     let world = World::new();
     let image = world.busybox_sqfs("gzip");

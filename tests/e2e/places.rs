@@ -195,11 +195,10 @@ fn a_limit_on_the_size_of_files_is_told_and_nobody_dies_of_it() {
     let world = World::new();
     let script =
         format!("ulimit -f 1000; exec {} overlay create o.img", world.installed().lamina().display());
-    world
-        .program("/bin/sh")
-        .args(["-c", &script])
-        .run()
-        .assert_fatal("files of 64 MiB are more than . or your limits allow");
+    world.program("/bin/sh").args(["-c", &script]).run().assert_fatal(&format!(
+        "files of 64 MiB are more than the file system of {} or your limits ('ulimit -f') allow",
+        world.home().display()
+    ));
     assert_eq!(world.files(), [""; 0]);
 }
 

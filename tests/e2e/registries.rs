@@ -109,6 +109,15 @@ fn without_a_cache_nothing_of_an_image_stays() {
 }
 
 #[test]
+fn what_is_no_registry_gets_no_image_and_the_sender_hears_what_does() {
+    let world = World::new();
+    let output = world.lamina(["push", "s.sif", "library://a/b/c"]).run();
+    output
+        .assert_fatal("images are pushed to registries only, and library://a/b/c names none")
+        .assert_stderr_has("Push to oras://");
+}
+
+#[test]
 fn an_existing_file_is_replaced_only_with_force() {
     let world = World::new();
     let registry = Registry::start();

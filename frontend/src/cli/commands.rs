@@ -703,12 +703,12 @@ const ABSENT: &[(&[&str], &str)] = &[
     (&["search"], "search on the pages of the registry, and name what you find docker:// or oras://"),
     (
         &["delete"],
-        "libraries are not part of this version; 'skopeo delete docker://NAME' deletes from a registry",
+        "images are fetched from libraries, not deleted there; 'skopeo delete docker://NAME' deletes from a registry",
     ),
     (&["tag"], "'skopeo copy docker://NAME:OLD docker://NAME:NEW' gives an image in a registry another tag"),
     (
         &["remote"],
-        "log in to a registry with 'registry login'; libraries and remote builders are not part of this version",
+        "log in to a registry with 'registry login', name a library to fetch from with --library, and build on this machine",
     ),
     (&["keyserver"], "keys are not fetched: get them from whom you trust and add them with 'key import'"),
     (&["key search", "key pull"], "get the public key from whom you trust and add it with 'key import'"),

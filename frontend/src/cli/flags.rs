@@ -143,7 +143,7 @@ use Kind::{Each, List, Switch, Text};
 
 /// Flags of `run`, `exec`, `shell` and `test`. [`SHELL_ONLY`] has one more.
 pub const ACTION: &[Flag] = &[
-    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or a directory").takes("PATH[:ro]", Paths).under(IMAGE).short('o'),
+    flag("overlay", List, &["OVERLAY", "OVERLAYIMAGE"], "Put an overlay on the image: an ext3 or squashfs image, a SIF with overlay partitions, or a directory; a writable one is uppermost, then the last one named, in OCI mode too").takes("PATH[:ro]", Paths).under(IMAGE).short('o'),
     flag("writable", Switch, &["WRITABLE"], "Write into the image itself: a sandbox, an ext3 image, or the overlay inside a SIF").under(IMAGE).short('w'),
     flag("writable-tmpfs", Switch, &["WRITABLE_TMPFS"], "Let the container write into memory; the changes are gone when it ends").under(IMAGE),
     flag("bind", List, &["BIND", "BINDPATH"], "Show a file or directory of the host in the container, there or at DEST; rw is the default, ro makes it read-only").takes("SRC[:DEST[:ro]]", Paths).under(FILES).short('B').adding(),

@@ -2,7 +2,7 @@
 //! completions are made from it by `examples/describe.rs`, outside the installed program.
 
 use super::commands::{COMMANDS, Entry};
-use super::{Invocation, Stop, answer, flags, root_command};
+use super::{Invocation, Stop, answer, flags, global_command};
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
@@ -66,9 +66,8 @@ fn examples(entry: &Entry, program: &str) -> Vec<String> {
 /// The options that stand before the command: letter, name, what they do.
 #[must_use]
 pub fn global_options() -> Vec<(Option<char>, String, String)> {
-    let root = root_command("");
-    let shown = root.get_arguments().filter(|argument| !argument.is_hide_set());
-    shown
+    let root = global_command("");
+    root.get_arguments()
         .filter_map(|argument| {
             let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
             Some((argument.get_short(), argument.get_long()?.to_owned(), help))
@@ -79,7 +78,7 @@ pub fn global_options() -> Vec<(Option<char>, String, String)> {
 /// All commands below one, as shells complete them.
 #[must_use]
 pub fn tree(program: &str) -> Command {
-    let mut root = root_command(program).allow_external_subcommands(false);
+    let mut root = global_command(program).allow_external_subcommands(false);
     for (name, about, alias) in GROUPS {
         root = root.subcommand(Command::new(*name).about(*about).visible_aliases(alias.iter().copied()));
     }

@@ -23,6 +23,7 @@ mod sif;
 use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
 use crate::message;
 use crate::payload::Dialect;
+use crate::site;
 use crate::user::Caller;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -146,20 +147,26 @@ fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
     let Some((name, rest)) = matches.subcommand() else {
         return Err(Stop::Usage(help::of_program(&root)));
     };
-    if matches.get_one::<OsString>("config").is_some() && !nix::unistd::geteuid().is_root() {
-        return Err(Failure::new("--config requires to be root or an unprivileged installation").into());
-    }
     if matches.get_one::<OsString>("config").is_some() {
-        return Err(Failure::new(
-            "--config is not supported: the configuration's path is fixed when the program is built",
-        )
+        return Err(Failure::new(format!(
+            "--config is not supported: the path {} is fixed when the program is built",
+            site::path()
+        ))
+        .hint("leave --config out; root changes that file, and 'config check FILE' checks another one")
         .into());
     }
     let rest = rest.get_many::<OsString>("").into_iter().flatten().cloned().collect();
     commands::dispatch(invocation, name, rest, &mut root)
 }
 
+/// The program as it is parsed: with what is known only to be refused.
 fn root_command(program: &str) -> Command {
+    let config = Arg::new("config").long("config").short('c');
+    global_command(program).arg(config.value_parser(clap::value_parser!(OsString)).hide(true))
+}
+
+/// The program as it is shown.
+fn global_command(program: &str) -> Command {
     let switch = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
@@ -179,13 +186,6 @@ fn root_command(program: &str) -> Command {
         .arg(switch("silent", "Say only errors").short('s'))
         .arg(switch("nocolor", "No colours"))
         .arg(switch("version", "Print the version"))
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .short('c')
-                .value_parser(clap::value_parser!(OsString))
-                .hide(true),
-        )
 }
 
 /// Of several switches the one that says most counts.

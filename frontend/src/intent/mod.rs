@@ -332,6 +332,10 @@ fn overlay(text: &OsStr) -> Outcome<OverlayRequest> {
     };
     let (path, option) = (OsStr::from_bytes(&bytes[..colon]), &bytes[colon + 1..]);
     match option {
+        b"ro" | b"rw" | b"" if path.is_empty() => {
+            Err(Failure::new(format!("the overlay {} has no path", shown(text)))
+                .hint("write PATH to use it writable, or PATH:ro to use it read-only"))
+        }
         b"ro" => Ok(OverlayRequest { path: absolute(path)?, read_only: true }),
         b"rw" | b"" => Ok(OverlayRequest { path: absolute(path)?, read_only: false }),
         _ if Path::new(text).exists() => Ok(OverlayRequest { path: absolute(text)?, read_only: false }),

@@ -130,14 +130,16 @@ fn fill(file: &File, size_bytes: u64, interrupts: &Interrupts) -> io::Result<()>
 }
 
 fn no_room(error: &io::Error, mib: u64, target: &Path) -> Failure {
-    let place = shown(directory_of(target));
+    let directory = directory_of(target);
+    let place = shown(std::path::absolute(directory).as_deref().unwrap_or(directory));
     match error.raw_os_error() {
         Some(libc::ENOSPC) => Failure::new(format!("no space left for an image of {mib} MiB in {place}"))
             .hint("Choose a smaller --size, another directory, or --sparse to take space only as it is used"),
         Some(libc::EDQUOT) => Failure::new(format!("your disk quota in {place} has no {mib} MiB left")),
-        Some(libc::EFBIG) => {
-            Failure::new(format!("files of {mib} MiB are more than {place} or your limits allow"))
-        }
+        Some(libc::EFBIG) => Failure::new(format!(
+            "files of {mib} MiB are more than the file system of {place} or your limits ('ulimit -f') allow"
+        ))
+        .hint("Choose a smaller --size, another directory, or a higher limit"),
         _ => Failure::new(format!("while allocating {mib} MiB for {}: {}", shown(target), reason_of(&error))),
     }
 }

@@ -417,6 +417,13 @@ fn what_is_refused_is_refused_with_a_remedy_and_by_its_variables_too() {
 }
 
 #[test]
+fn what_is_known_only_to_be_refused_is_not_offered() {
+    let offered = help::tree("lamina");
+    assert!(offered.get_arguments().any(|argument| argument.get_id() == "quiet"));
+    assert!(offered.get_arguments().all(|argument| argument.get_id() != "config"));
+}
+
+#[test]
 fn every_command_has_a_sound_definition() {
     for entry in COMMANDS {
         definition(entry, "lamina").debug_assert();
