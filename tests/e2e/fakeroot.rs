@@ -180,6 +180,16 @@ fn an_overlay_made_for_root_names_its_owner_and_the_way_in_to_who_is_not() {
 }
 
 #[test]
+fn an_overlay_image_that_is_closed_to_root_in_a_user_namespace_is_no_damaged_one() {
+    let world = World::new();
+    let (image, closed) = (world.busybox_sqfs("gzip"), overlay(&world, "closed.img", "64"));
+    let output = as_root(&world, &["--overlay", &closed], &image, "true").as_root().run();
+    let output =
+        output.assert_fatal(&format!("which was to serve {closed}, may not open it: permission denied"));
+    assert!(!output.stderr.contains("e2fsck"), "{output}");
+}
+
+#[test]
 fn who_is_root_alone_writes_into_his_own_overlay_as_himself() {
     let world = World::new();
     let image = world.busybox_sif();

@@ -286,6 +286,9 @@ impl Drop for Mounted<'_> {
     }
 }
 
+/// What a server says when the kernel does not let it open its image.
+const REFUSED: &[u8] = b"permission denied";
+
 /// What a server says on both its outputs. It is never kept from saying it: what finds no room is lost.
 #[derive(Debug)]
 struct Words {
@@ -429,9 +432,24 @@ impl Server {
                 answer.desc()
             ))
             .hint("It may be damaged; 'e2fsck -f' tells that of an ext3, and repairs it"),
+            Ok(_) if self.was_refused() => self.refused(),
             Ok(status) => self.died(status, "before it could be used"),
             Err(failure) => failure,
         }
+    }
+
+    /// Whether it says that it may not open its image. It then speaks of repairs, too, which is nothing to repeat.
+    fn was_refused(&mut self) -> bool {
+        self.words.listen();
+        self.words.heard.windows(REFUSED.len()).any(|words| words.eq_ignore_ascii_case(REFUSED))
+    }
+
+    fn refused(&self) -> Failure {
+        let (name, image) = (self.name, shown(&self.subject));
+        Failure::new(format!("{name}, which was to serve {image}, may not open it: permission denied")).hint(
+            "in a user namespace root may no more than anybody else: have the owner give access to the image, or \
+             leave --fakeroot and --userns out",
+        )
     }
 
     fn died(&mut self, status: ExitStatus, when: &str) -> Failure {
