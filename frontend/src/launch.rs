@@ -104,7 +104,7 @@ fn in_place_or_attended(
 ) -> Outcome<Infallible> {
     match extracted {
         None => container(),
-        Some(extracted) => attend(container, || {
+        Some(extracted) => attend(container, |_| {
             extracted.remove();
             Ok(())
         }),
@@ -136,7 +136,10 @@ fn with_servers(
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing(|| "tying the container".into())?;
         start_unprivileged(plan, payload, sources)
     };
-    attend(container, || {
+    attend(container, |asked| {
+        if asked {
+            servers.end_users();
+        }
         let finished = servers.finish();
         drop(view);
         sandbox.into_iter().for_each(TemporarySandbox::remove);
@@ -153,13 +156,14 @@ fn enter_again(mapping: &Mapping, sources: Vec<OwnedFd>) -> Outcome<Vec<OwnedFd>
     outside.open_all_again()
 }
 
-/// Starts a container, waits for it, tidies up, and ends as it did, or with a failure to tidy up.
+/// Starts a container, waits for it, tidies up, and ends as it did, or with a failure to tidy up. `tidy_up` is told whether
+/// somebody asked for the end.
 ///
 /// # Errors
 /// As `tidy_up`; there can be no further process.
 pub(crate) fn attend(
     container: impl FnOnce() -> Outcome<Infallible>,
-    tidy_up: impl FnOnce() -> Outcome<()>,
+    tidy_up: impl FnOnce(bool) -> Outcome<()>,
 ) -> Outcome<Infallible> {
     let container = fork_to(|| {
         let Err(failure) = container();
@@ -167,9 +171,9 @@ pub(crate) fn attend(
         FAILURE_STATUS.into()
     })
     .doing(|| "starting the container".into())?;
-    let fate = monitor::follow(container);
-    tidy_up()?;
-    std::process::exit(monitor::end_like(fate?))
+    let end = monitor::follow(container);
+    tidy_up(end.as_ref().is_ok_and(|end| end.asked))?;
+    std::process::exit(monitor::end_like(end?.fate))
 }
 
 /// Becomes the starter, for a process in the instance whose process 1 this descriptor holds. Returns only when that did

@@ -13,20 +13,33 @@ use std::time::Duration;
 /// How long to sleep at most between two looks at what happened.
 const NAP: Duration = Duration::from_secs(3600);
 
+/// How a container ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    /// What became of it.
+    pub fate: Fate,
+    /// Whether somebody asked this process to end it. A hangup does not count: programs take it for a request to read
+    /// their configuration anew.
+    pub asked: bool,
+}
+
 /// Waits for a child of this process. Every signal is blocked from then on.
 ///
 /// # Errors
 /// It is no child of this process.
-pub fn follow(container: Pid) -> Outcome<Fate> {
+pub fn follow(container: Pid) -> Outcome<End> {
     let _ = signal::set_disposition(libc::SIGCHLD, Disposition::Default);
     let _ = signal::set_blocked(&signal::ALL);
+    let mut asked = false;
     loop {
         match children::look_at(container).doing(|| format!("waiting for process {container}"))? {
             Some(Fate::Stopped) => stop_with(container),
-            Some(fate) => return Ok(fate),
+            Some(fate) => return Ok(End { fate, asked }),
             None => {}
         }
         if let Some(arrival) = signal::wait(&signal::ALL, NAP) {
+            asked |= arrival.is_for_others()
+                && matches!(arrival.number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT);
             handle(container, arrival);
         }
     }

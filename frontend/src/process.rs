@@ -1,5 +1,6 @@
 //! Processes that may be gone at any moment: a number stands for another one then, so it never comes alone.
 
+use crate::message::shown;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -20,6 +21,13 @@ pub fn hold(pid: Pid) -> Result<OwnedFd, Errno> {
 #[must_use]
 pub fn start_of(pid: Pid) -> Option<u64> {
     Some(Stat::read(pid)?.started)
+}
+
+/// The name of a process's program, as the kernel keeps it.
+#[must_use]
+pub fn name_of(pid: Pid) -> Option<String> {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(shown(String::from_utf8_lossy(&name).trim_end()))
 }
 
 /// Whether a process has a handler for a signal; `false` when there is no such process.

@@ -1,6 +1,8 @@
 //! Containers without the setuid starter: the caller's own user namespace.
 
+use nix::sys::signal::Signal;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tests::{Command, World};
 
 fn text(path: &Path) -> String {
@@ -263,6 +265,42 @@ fn an_overlay_image_keeps_changes_and_is_closed_when_the_command_returns() {
         }
         world.program("e2fsck").args(["-fn", &overlay]).run().assert_ok();
     }
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_named_and_a_signal_ends_it() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(16)));
+    let options = ["--overlay", overlay.as_str()];
+    let script = "touch /kept; trap '' TERM; sleep 100 >/dev/null 2>&1 & echo ready";
+    let begun = Instant::now();
+    let left = inside(&world, &options, &image, script).spawn().wait_for("ready");
+    // It is told after two seconds.
+    std::thread::sleep(Duration::from_secs(4));
+    left.signal(Signal::SIGTERM);
+    let output = left
+        .finish()
+        .assert_stderr_has(&format!("{overlay} is still used by what the container left behind: "));
+    output.assert_stderr_has(" (sleep)").assert_stderr_has("Ctrl-C or a signal to this process ends it");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    world.program("e2fsck").args(["-fn", &overlay]).run().assert_ok();
+    inside(&world, &options, &image, "ls /kept").run().assert_ok();
+}
+
+#[test]
+fn who_outlives_a_program_that_was_asked_to_end_is_ended_too() {
+    let world = World::new();
+    let (image, overlay) = (world.busybox_sif(), text(&world.ext3_overlay(16)));
+    let options = ["--overlay", overlay.as_str()];
+    let begun = Instant::now();
+    let running =
+        inside(&world, &options, &image, "touch /kept; echo ready; sleep 100").spawn().wait_for("ready");
+    running.signal(Signal::SIGTERM);
+    let output = running.finish();
+    assert_eq!(output.signal, Some(Signal::SIGTERM as i32), "{output}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{output}");
+    world.program("e2fsck").args(["-fn", &overlay]).run().assert_ok();
+    inside(&world, &options, &image, "ls /kept").run().assert_ok();
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod answers;
 mod connection;
 mod server;
 mod stand_in;
+mod users;
 mod version;
 
 pub(crate) use connection::{attach, open_device};
@@ -40,6 +41,7 @@ pub struct Servers<'a> {
     interrupts: &'a Interrupts,
     answering: Option<PathBuf>,
     running: Vec<Server>,
+    users_end: bool,
 }
 
 /// Whose the files of a squashfs are.
@@ -66,7 +68,7 @@ impl<'a> Servers<'a> {
     /// No servers yet. What `interrupts` holds back ends the waiting for a server.
     #[must_use]
     pub fn new(programs: &'a Programs, interrupts: &'a Interrupts) -> Self {
-        Self { programs, interrupts, answering: None, running: Vec::new() }
+        Self { programs, interrupts, answering: None, running: Vec::new(), users_end: false }
     }
 
     /// Names the installed `lamina`, for programs that are not it: servers that were built with libfuse 2 start it under
@@ -179,10 +181,15 @@ impl<'a> Servers<'a> {
         Ok(())
     }
 
+    /// Has [`Servers::finish`] end whoever still uses a mount, rather than wait: the command was asked to end.
+    pub fn end_users(&mut self) {
+        self.users_end = true;
+    }
+
     /// Unmounts everything and waits for the servers, the last one first. When this returns without an error, every
     /// image that was written to is closed and on disk.
     ///
-    /// Whoever still uses a mount is waited for; what the [`Interrupts`] hold back ends that, not the writing back.
+    /// Whoever still uses a mount is named and waited for; what the [`Interrupts`] hold back ends him, not the writing back.
     ///
     /// # Errors
     /// A server died while the container ran, or did not close its image; each one is in the message.
@@ -190,7 +197,7 @@ impl<'a> Servers<'a> {
         let mut failures = Vec::new();
         while let Some(mut server) = self.running.pop() {
             let upper = server.upper.take();
-            failures.extend(server.finish(self.interrupts, self.programs).err());
+            failures.extend(server.finish(self.interrupts, self.programs, self.users_end).err());
             if let Some(Err(failure)) = upper.map(|upper| self.settle(&upper)) {
                 message::warning(format!(
                     "{failure}; without --userns and --fakeroot, deleted files can be seen again"

@@ -3,6 +3,7 @@
 use super::answers::await_answer;
 use super::connection;
 use super::stand_in::{self, StandIn};
+use super::users::{Device, Users};
 use crate::confined::domain::Domain;
 use crate::confined::helper::{Program, Programs, STANDARD_PATH, said};
 use crate::error::{Doing, Failure, Outcome};
@@ -34,8 +35,37 @@ use std::time::{Duration, Instant};
 
 /// Most bytes kept of what a server says: the last ones.
 const WORDS_BYTES_MAX: usize = 16 << 10;
-/// How long the end of a mount is waited for before a word is said about it, and before its server is asked to end.
+/// How long the end of a mount is waited for before a word is said about it, and how long whoever was asked to end may take.
 const SILENT_MILLISECONDS: u16 = 2000;
+/// How long processes may outlive the program that was asked to end, before they are asked too.
+const OUTLIVING_MILLISECONDS: u16 = 300;
+
+/// How far the waiting for the end of a server has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waiting {
+    /// For processes that are likely to end with their program.
+    Briefly,
+    /// Nothing was said yet.
+    Silently,
+    /// It was said for whom.
+    Told,
+    /// Who uses the mount got SIGTERM.
+    UsersAsked,
+    /// Who uses the mount got SIGKILL.
+    UsersKilled,
+    /// The server was asked to end.
+    ServerAsked,
+}
+
+impl Waiting {
+    fn time(self) -> PollTimeout {
+        match self {
+            Self::Briefly => OUTLIVING_MILLISECONDS.into(),
+            Self::Silently | Self::UsersAsked | Self::UsersKilled => SILENT_MILLISECONDS.into(),
+            Self::Told | Self::ServerAsked => PollTimeout::NONE,
+        }
+    }
+}
 
 /// A server to be started.
 #[derive(Debug)]
@@ -72,6 +102,10 @@ pub(super) struct Server {
     words: Words,
     written: Option<(File, Ext3)>,
     mounted: bool,
+    /// What was mounted, once it is out of sight.
+    device: Option<Device>,
+    /// How far the waiting for its end has come.
+    waiting: Waiting,
     answered: bool,
 }
 
@@ -181,6 +215,8 @@ impl<'a> Start<'a> {
             words: Words { pipe: words.into(), heard: Vec::new() },
             written,
             mounted: true,
+            device: None,
+            waiting: Waiting::Silently,
             answered: false,
         };
         // From now on the mount fails as soon as the server has gone.
@@ -316,13 +352,22 @@ impl Words {
 
 impl Server {
     /// Unmounts and waits for the end; for an image that was written to, until it is on disk.
-    pub(super) fn finish(mut self, interrupts: &Interrupts, programs: &Programs) -> Outcome<()> {
+    /// `users_end` has whoever still uses the mount be ended.
+    pub(super) fn finish(
+        mut self,
+        interrupts: &Interrupts,
+        programs: &Programs,
+        users_end: bool,
+    ) -> Outcome<()> {
         let waiting = || format!("waiting for {} to close {}", self.name, shown(&self.subject));
         if let Some(status) = self.process.try_wait().doing(waiting)? {
             self.unmount();
             return Err(self.died(status, "while the container ran"));
         }
         self.unmount();
+        if users_end {
+            self.waiting = Waiting::Briefly;
+        }
         let status = self.wait(interrupts).doing(|| format!("waiting for {}", self.name))?;
         if !status.success() {
             return Err(self.died(status, "while it closed the file system"));
@@ -360,44 +405,84 @@ impl Server {
     }
 
     fn unmount(&mut self) {
-        if std::mem::take(&mut self.mounted)
-            && let Err(errno) = connection::unmount(&self.at)
-        {
+        if !std::mem::take(&mut self.mounted) {
+            return;
+        }
+        self.device = Device::at(&self.at);
+        if let Err(errno) = connection::unmount(&self.at) {
             message::debug(format!("{} is not mounted any more: {errno}", shown(&self.at)));
         }
     }
 
-    /// Waits for the end of the process. When the command is asked to end, so is a server that somebody still uses.
+    /// Waits for the end of the process. When the command is asked to end, so is whoever keeps the server from it.
     fn wait(&mut self, interrupts: &Interrupts) -> Result<ExitStatus, io::Error> {
         let process = process::hold(self.pid())?;
-        let (mut speaks, mut asked, mut patience) = (true, false, PollTimeout::from(SILENT_MILLISECONDS));
+        let mut speaks = true;
         loop {
             let pipe = speaks.then(|| self.words.pipe.as_fd());
-            let in_use = patience == PollTimeout::NONE;
-            let asking = (in_use && !asked).then(|| interrupts.as_fd());
+            let asking = (self.waiting == Waiting::Told).then(|| interrupts.as_fd());
             let mut events: Vec<PollFd<'_>> = [Some(process.as_fd()), pipe, asking]
                 .into_iter()
                 .flatten()
                 .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
                 .collect();
-            match nix::poll::poll(&mut events, patience) {
-                Ok(0) => {
-                    message::info(format!("Waiting until nobody uses {} any more", shown(&self.subject)));
-                    patience = PollTimeout::NONE;
-                }
-                Ok(_) | Err(Errno::EINTR) => {}
+            let in_time = match nix::poll::poll(&mut events, self.waiting.time()) {
+                Ok(ready) => ready > 0,
+                Err(Errno::EINTR) => true,
                 Err(errno) => return Err(errno.into()),
-            }
+            };
             drop(events);
             speaks = speaks && self.words.listen();
             if let Some(status) = self.process.try_wait()? {
                 return Ok(status);
             }
-            if in_use && !asked && interrupts.pending() {
-                asked = true;
-                self.ask_to_end();
+            if !in_time || self.waiting == Waiting::Told && interrupts.pending() {
+                self.waiting = self.lose_patience();
             }
         }
+    }
+
+    /// Does what comes next, and returns what is waited for then.
+    fn lose_patience(&self) -> Waiting {
+        match self.waiting {
+            Waiting::Briefly if self.end_users(libc::SIGTERM) => Waiting::UsersAsked,
+            Waiting::Briefly => Waiting::Silently,
+            Waiting::Silently => {
+                self.tell_of_users();
+                Waiting::Told
+            }
+            Waiting::Told if self.end_users(libc::SIGTERM) => Waiting::UsersAsked,
+            Waiting::UsersAsked if self.end_users(libc::SIGKILL) => Waiting::UsersKilled,
+            Waiting::Told | Waiting::UsersAsked | Waiting::UsersKilled | Waiting::ServerAsked => {
+                self.ask_to_end();
+                Waiting::ServerAsked
+            }
+        }
+    }
+
+    fn users(&self) -> Option<Users> {
+        self.device.as_ref().map(Device::users).filter(|users| !users.is_empty())
+    }
+
+    fn tell_of_users(&self) {
+        let subject = shown(&self.subject);
+        match self.users() {
+            Some(users) => message::warning(format!(
+                "{subject} is still used by what the container left behind: {users}. Waiting until that ends; Ctrl-C or a \
+                 signal to this process ends it"
+            )),
+            None => message::info(format!("Waiting until nobody uses {subject} any more")),
+        }
+    }
+
+    /// Sends a signal to whoever still uses the mount; whether there is somebody.
+    fn end_users(&self, signal: i32) -> bool {
+        let Some(users) = self.users() else {
+            return false;
+        };
+        message::info(format!("Ending what still uses {}: {users}", shown(&self.subject)));
+        users.send(signal);
+        true
     }
 
     fn pid(&self) -> Pid {

@@ -16,5 +16,5 @@ pub(super) fn run(process: &OsStr) -> Result<Infallible, Ending> {
         process.to_str().and_then(|number| number.parse().ok()).filter(|number| *number > 1);
     let container =
         number.map(Pid::from_raw).ok_or_else(|| Failure::new("the monitor needs a process id"))?;
-    Err(Ending::Status(monitor::end_like(monitor::follow(container)?)))
+    Err(Ending::Status(monitor::end_like(monitor::follow(container)?.fate)))
 }

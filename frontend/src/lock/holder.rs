@@ -6,7 +6,7 @@ use super::{Range, USED_TWICE};
 use crate::image::Access;
 use crate::instance;
 use crate::message::shown;
-use crate::process::start_of;
+use crate::process::{name_of, start_of};
 use crate::sys::attributes::{get_attribute, set_attribute};
 use nix::unistd::{Pid, User, getpid, getuid};
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,7 @@ impl Holder {
                 shown(name),
                 shown(name)
             ),
-            Self::Process(pid) => match command_of(*pid) {
+            Self::Process(pid) => match name_of(*pid) {
                 Some(command) => format!("It is in use by process {pid} ({command})."),
                 None => format!("It is in use by process {pid}."),
             },
@@ -204,11 +204,6 @@ fn process_with_lock(file: &File, range: Range, access: Access) -> Option<Pid> {
         let pid: i32 = name.parse().ok()?;
         lock_of_process(&name, file, range, access).map(|_| Pid::from_raw(pid))
     })
-}
-
-fn command_of(pid: Pid) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(shown(name.trim_end()))
 }
 
 /// The program and its first word that is no flag: `lamina shell`. The rest of a command line may hold secrets,

@@ -129,9 +129,12 @@ pub fn start(planned: Planned, payload: Payload, intent: &Intent, site: &Setting
         launch::place(descriptors)?;
         runtime.become_it(&bundle.folder, &bundle.state, DESCRIPTORS)
     };
-    launch::attend(container, || {
+    launch::attend(container, |asked| {
         drop(served.sources);
         root.unmount();
+        if asked {
+            servers.end_users();
+        }
         let finished = servers.finish();
         drop(view);
         require_started(&mut started, &runtime)?;
