@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use tests::{Running, User, World};
+use tests::{Instance, Running, User, World};
 
 const HOLD: &str = "echo ready; cat";
 const ONCE: &str = "This command names it more than once: name it once, or with ':ro' wherever it is named.";
@@ -132,17 +132,19 @@ fn an_instance_that_holds_a_lock_is_named_with_the_command_that_ends_it() {
         for (first, second, reads) in
             [(&overlay, &overlay, false), (&overlay, &read_only, false), (&read_only, &overlay, true)]
         {
-            let start = [&["instance", "start", "--overlay", first], flow].concat();
-            world.lamina(start).arg(&image).arg("pp").run().assert_ok();
+            let instance = Instance::start(&world, &[&["--overlay", first], flow].concat(), &image, "holder");
+            let name = &instance.name;
             let listed = world.lamina(["instance", "list"]).run().assert_ok().stdout;
-            let pid = listed.lines().nth(1).and_then(|line| line.split_whitespace().nth(1));
-            let pid = pid.unwrap_or_else(|| panic!("no process in {listed}"));
-            let holder = format!("It is in use by instance pp (process {pid}); 'instance stop pp' ends it.");
+            let row = listed.lines().find_map(|row| row.strip_prefix(name.as_str()));
+            let pid = row.and_then(|row| row.split_whitespace().next());
+            let pid = pid.unwrap_or_else(|| panic!("no process of {name} in {listed}"));
+            let holder =
+                format!("It is in use by instance {name} (process {pid}); 'instance stop {name}' ends it.");
             let options = [&["--overlay", second], flow].concat();
             let late = world.sh(&options, &image, "true").run();
             let late = late.assert_fatal("currently in use").assert_stderr_has(&holder);
             assert_eq!(late.stderr.contains("It is only read there"), reads, "{late}");
-            world.lamina(["instance", "stop", "pp"]).run().assert_ok();
+            instance.stop(&[]).assert_ok();
         }
     }
     world.sh(&["--overlay", &overlay], &image, "true").run().assert_ok();
