@@ -1,5 +1,7 @@
 //! Instances: started, joined, listed and ended.
 
+use nix::sys::signal::Signal;
+use std::time::Duration;
 use tests::{Instance, Output, User, World};
 
 fn names(list: &Output) -> Vec<String> {
@@ -92,6 +94,45 @@ fn a_start_that_fails_says_why_and_leaves_no_record() {
     let listed = world.lamina(["instance", "list"]).run().assert_ok();
     assert!(!names(&listed).contains(&name), "{listed}");
     drop(Instance::start(&world, &[], &image, "fails"));
+}
+
+/// Starts an instance, and after these milliseconds sends the command signals, with time for others to go on in between.
+/// Then the instance runs and is listed, or nothing is left of it; and its name can be had.
+fn start_and_send(name: &str, options: &[&str], milliseconds: u64, signals: &[Signal]) {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let instance = Instance { world: &world, name: Instance::unique(name) };
+    let start = Instance::starting(&world, options, &image, &instance.name).spawn();
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    for (number, signal) in signals.iter().enumerate() {
+        std::thread::sleep(Duration::from_millis(if number > 0 { 200 } else { 0 }));
+        start.signal(*signal);
+    }
+    start.finish();
+    let listed = world.lamina(["instance", "list"]).run().assert_ok();
+    if names(&listed).contains(&instance.name) {
+        instance.stop(&["--force"]).assert_ok();
+    }
+    world.assert_nothing_left();
+    Instance::starting(&world, options, &image, &instance.name).run().assert_ok();
+}
+
+#[test]
+fn a_start_that_is_killed_leaves_no_instance_that_nobody_sees() {
+    for milliseconds in (2..80).step_by(6) {
+        for options in [&[][..], &["--userns"]] {
+            start_and_send("unseen", options, milliseconds, &[Signal::SIGSTOP, Signal::SIGKILL]);
+        }
+    }
+}
+
+#[test]
+fn a_start_that_is_killed_or_interrupted_leaves_its_name_free() {
+    for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for milliseconds in (0..40).step_by(5) {
+            start_and_send("interrupted", &[], milliseconds, &[signal]);
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A record is a file of the user's, in the place and form of the incumbents'. It is advice: whoever acts on it makes
 //! sure that the process is the one that was started then, and the starter believes nothing of it.
 
+mod reservation;
 mod start;
 mod stop;
 
@@ -10,14 +11,14 @@ pub use start::{Logs, Outlets, Processes, start, tell};
 pub use stop::{Stopping, stop};
 
 use crate::error::{Doing, Failure, Outcome};
-use crate::message::shown;
+use crate::message::{self, shown};
 use crate::payload::{Dialect, Restrictions};
 use crate::process::Process;
 use nix::unistd::{Pid, User, getuid};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a record that are read.
@@ -125,25 +126,49 @@ impl Folder {
         found
     }
 
-    /// A running instance and its process 1.
+    /// A running instance and its process 1. What is left of one that has ended is removed; a record that cannot be
+    /// understood is told of.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(Record, Process)> {
         check_name(name).ok()?;
-        let record = self.read(name)?;
-        match Process::find(Pid::from_raw(record.pid), record.started) {
-            Some(process) => Some((record, process)),
-            None => {
-                self.remove(name);
-                None
-            }
+        match self.look(name) {
+            Found::Running(record, process) => return Some((*record, process)),
+            Found::Ended => self.clear(name),
+            Found::Unclear(why) => message::warning(format!("Ignoring instance {name}: {why}")),
+        }
+        None
+    }
+
+    /// Looks for an instance, and leaves everything as it is.
+    fn look(&self, name: &str) -> Found {
+        match self.read(name) {
+            Ok(None) => Found::Ended,
+            Ok(Some(record)) => match Process::find(Pid::from_raw(record.pid), record.started) {
+                Some(process) => Found::Running(Box::new(record), process),
+                None => Found::Ended,
+            },
+            Err(why) => Found::Unclear(why),
         }
     }
 
-    fn read(&self, name: &str) -> Option<Record> {
+    fn read(&self, name: &str) -> Outcome<Option<Record>> {
         let path = self.record(name);
-        (fs::metadata(&path).ok()?.len() <= RECORD_BYTES_MAX).then_some(())?;
-        let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        (record.name == name).then_some(record)
+        let reading = || format!("reading {}", shown(&path));
+        // A pipe in its place is not waited for.
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        let file = match opened {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            opened => opened.doing(reading)?,
+        };
+        let mut text = Vec::new();
+        file.take(RECORD_BYTES_MAX).read_to_end(&mut text).doing(reading)?;
+        let record: Record = serde_json::from_slice(&text).doing(reading)?;
+        if record.name != name {
+            return Err(Failure::new(format!("{} is a record of {}", shown(&path), shown(&record.name))));
+        }
+        Ok(Some(record))
     }
 
     fn place(&self, name: &str) -> PathBuf {
@@ -154,69 +179,38 @@ impl Folder {
         self.place(name).join(format!("{name}.json"))
     }
 
-    /// Takes a name, so that nobody else does.
-    fn reserve(&self, name: &str) -> Outcome<Reserved> {
-        check_name(name)?;
-        let exists = || Failure::new(format!("instance {name} already exists"));
-        if self.find(name).is_some() {
-            return Err(exists());
-        }
-        let reserving = || format!("making a record of instance {name} in {}", shown(&self.records));
-        let mut folder = fs::DirBuilder::new();
-        folder.mode(0o700).recursive(true).create(&self.records).doing(reserving)?;
-        match fs::DirBuilder::new().mode(0o700).create(self.place(name)) {
-            Ok(()) => Ok(Reserved { folder: self.clone(), name: name.to_owned(), kept: false }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists().hint(format!(
-                "if it neither runs nor is being started, remove {}",
-                shown(self.place(name))
-            ))),
-            Err(error) => Err(error).doing(reserving),
-        }
+    /// What a record is written to before it is whole.
+    fn part(&self, name: &str) -> PathBuf {
+        self.record(name).with_extension("part")
     }
 
     fn remove(&self, name: &str) {
-        let _ = fs::remove_file(self.record(name));
+        for file in [self.record(name), self.part(name), self.lock(name)] {
+            let _ = fs::remove_file(file);
+        }
         let _ = fs::remove_dir(self.place(name));
     }
 }
 
-/// A name that was taken; given back with this value unless a record was made.
-struct Reserved {
-    folder: Folder,
-    name: String,
-    kept: bool,
-}
-
-impl Reserved {
-    /// Writes the record, whole or not at all.
-    fn keep(mut self, record: &Record) -> Outcome<()> {
-        let path = self.folder.record(&self.name);
-        let writing = || format!("writing {}", shown(&path));
-        let text = serde_json::to_vec_pretty(record).doing(writing)?;
-        let part = path.with_extension("part");
-        let mut file =
-            fs::File::options().write(true).create_new(true).mode(0o644).open(&part).doing(writing)?;
-        file.write_all(&text).and_then(|()| fs::rename(&part, &path)).doing(writing)?;
-        self.kept = true;
-        Ok(())
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_file(self.folder.record(&self.name).with_extension("part"));
-            self.folder.remove(&self.name);
-        }
-    }
+/// What there is of an instance.
+enum Found {
+    /// It runs: its record and its process 1.
+    Running(Box<Record>, Process),
+    /// Nothing that runs.
+    Ended,
+    /// A record that says nothing: why.
+    Unclear(Failure),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::start_of;
 
-    fn record(name: &str, pid: i32, started: u64) -> Record {
+    pub(super) fn folder_in(home: &Path) -> Folder {
+        Folder::of(Dialect::Singularity, home, "anna").unwrap()
+    }
+
+    pub(super) fn record(name: &str, pid: i32, started: u64) -> Record {
         Record {
             pid,
             ppid: 1,
@@ -246,22 +240,5 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a b", "ä", "a\n"] {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_name_is_given_once_and_free_again_when_the_instance_has_ended() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = Folder::of(Dialect::Singularity, home.path(), "anna").unwrap();
-        let this = Pid::this();
-        let alive = record("one", this.as_raw(), start_of(this).unwrap());
-        folder.reserve("one").unwrap().keep(&alive).unwrap();
-        let running: Vec<Record> = folder.running().into_iter().map(|(record, _)| record).collect();
-        assert_eq!(running, [alive]);
-        assert_eq!(folder.reserve("one").map(|_| ()).unwrap_err().to_string(), "instance one already exists");
-
-        folder.reserve("two").unwrap().keep(&record("two", this.as_raw(), 1)).unwrap();
-        assert!(folder.find("two").is_none(), "its number is another process's now");
-        assert!(folder.reserve("two").is_ok());
-        assert!(!folder.place("two").exists(), "a start that fails leaves nothing");
     }
 }

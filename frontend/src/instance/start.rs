@@ -2,10 +2,13 @@
 
 use super::{Folder, Record};
 use crate::error::{Doing, FAILURE_STATUS, Outcome};
+use crate::making::Interrupts;
 use crate::message::shown;
 use crate::process::start_of;
 use crate::sys::descriptors;
 use crate::sys::fork::fork_to;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use rustix::net::{
@@ -15,7 +18,7 @@ use rustix::net::{
 use std::fs::{DirBuilder, File};
 use std::io::{self, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -80,26 +83,37 @@ pub fn start(
     become_container: impl FnOnce(&Outlets) -> i32,
     describe: impl FnOnce(Processes, &Logs) -> Record,
 ) -> Outcome<Result<Processes, i32>> {
-    let reserved = folder.reserve(name)?;
+    // Ctrl-C gives the name back.
+    let interrupts = Interrupts::hold()?;
+    let mut reserved = folder.reserve(name)?;
     let logs = folder.logs(name)?;
     let (out, err) = (append(&logs.out)?, append(&logs.err)?);
     let before = err.metadata().map_or(0, |log| log.len());
     let (ours, told) = channel().doing(|| "making a socket".into())?;
     let outlets = Outlets { told, out: out.into(), err: err.into() };
     let monitor = fork_to(|| {
+        interrupts.let_go();
+        // Only so does process 1 learn, and is the name free again, when this command is killed.
+        descriptors::close(ours.as_raw_fd());
+        reserved.leave_to_parent();
         // A session of its own: what ends the caller's terminal does not end the instance.
         let _ = setsid();
         become_container(&outlets)
     })
     .doing(|| format!("starting a process for instance {name}"))?;
     drop(outlets);
+    await_word(&ours, &interrupts)?;
     let started =
         teller(&ours).and_then(|(first, keeper)| Some((first, keeper, start_of(first)?, start_of(monitor)?)));
     let Some((first, keeper, started, monitor_started)) = started else {
         return Ok(Err(report(monitor, &logs.err, before)));
     };
     let processes = Processes { first, started, monitor, monitor_started, keeper };
-    reserved.keep(&describe(processes, &logs))?;
+    reserved.write(&describe(processes, &logs))?;
+    if answer(&ours).is_err() {
+        return Ok(Err(report(monitor, &logs.err, before)));
+    }
+    reserved.keep();
     Ok(Ok(processes))
 }
 
@@ -122,6 +136,20 @@ fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_passcred(&ours, true)?;
     Ok((ours, theirs))
+}
+
+/// Waits until there is something to read, or nobody left who could write.
+fn await_word(socket: &OwnedFd, interrupts: &Interrupts) -> Outcome<()> {
+    loop {
+        let mut watched = [socket.as_fd(), interrupts.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            waited => {
+                waited.doing(|| "waiting for the instance".into())?;
+                return interrupts.check();
+            }
+        }
+    }
 }
 
 /// Waits for the one message, and returns who sent it, as this process numbers processes, and what it says; `None` when
@@ -164,14 +192,26 @@ fn report(monitor: Pid, log: &Path, before: u64) -> i32 {
     status
 }
 
+/// Lets process 1 go on: whoever looks for the instance finds it from now on.
+fn answer(socket: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::net::send(socket, b"1", rustix::net::SendFlags::NOSIGNAL).map(drop)?)
+}
+
 /// For process 1 of an instance, whose standard input is the socket: tells that it is there, and who keeps the namespaces
-/// of its FUSE file systems.
+/// of its FUSE file systems. Returns when there is a record of it: without one nobody could find the instance.
 ///
 /// # Errors
 /// Nobody listens any more, or standard input is something else.
 pub fn tell(socket: &OwnedFd, keeper: Option<Pid>) -> Outcome<()> {
+    let telling = || "telling that the instance runs".to_owned();
     let word = keeper.map_or(0, Pid::as_raw).to_le_bytes();
-    rustix::net::send(socket, &word, rustix::net::SendFlags::NOSIGNAL)
-        .map(drop)
-        .doing(|| "telling that the instance runs".into())
+    rustix::net::send(socket, &word, rustix::net::SendFlags::NOSIGNAL).map(drop).doing(telling)?;
+    loop {
+        match rustix::io::read(socket, &mut [0; 1]) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(1) => return Ok(()),
+            Ok(_) => return Err(io::Error::from(io::ErrorKind::BrokenPipe)).doing(telling),
+            Err(error) => return Err(error).doing(telling),
+        }
+    }
 }

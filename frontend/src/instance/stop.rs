@@ -52,7 +52,7 @@ pub fn stop(folder: &Folder, instances: Vec<(Record, Process)>, how: Stopping) -
         wait_for_images(&record)?;
         // One that somebody is still in stays, and goes with the next start.
         let _ = group.map(std::fs::remove_dir);
-        folder.remove(&record.name);
+        folder.clear(&record.name);
     }
     Ok(())
 }
