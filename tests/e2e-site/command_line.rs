@@ -285,3 +285,17 @@ fn another_configuration_cannot_be_chosen() {
         .assert_fatal("--config is not supported: the path");
     world.lamina(words).arg(&image).arg("true").run().assert_fatal("--config is not supported: the path");
 }
+
+#[test]
+fn a_variable_cannot_choose_another_configuration_either() {
+    let (world, image) = world_and_image();
+    let exec = |path: &str| {
+        let exec = world.lamina(["--quiet=false", "exec"]).arg(&image).arg("true");
+        exec.env("SINGULARITY_CONFIG_FILE", path).run()
+    };
+    exec("/no/such/file")
+        .assert_fatal("--config is not supported: the path")
+        .assert_stderr_has("SINGULARITY_CONFIG_FILE");
+    let own = world.lamina(["buildcfg", "SINGULARITY_CONF_FILE"]).run().assert_ok().stdout;
+    exec(own.trim_end()).assert_ok();
+}

@@ -789,14 +789,20 @@ fn parsed(flag: &'static Flag) -> Arg {
     // As with the incumbents, what follows a flag that needs a value is its value, whatever it begins with.
     let valued = |argument: Arg| argument.value_parser(ValueParser::os_string()).allow_hyphen_values(true);
     match flag.kind {
-        Kind::Switch => named(flag)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .value_parser(ValueParser::new(parse_switch)),
+        Kind::Switch => with_value(named(flag)),
         Kind::Text => valued(named(flag)),
         Kind::List | Kind::Each => valued(named(flag)).action(ArgAction::Append),
     }
+}
+
+/// A switch as it is typed: it may have a value behind an equals sign.
+pub(super) fn with_value(switch: Arg) -> Arg {
+    switch
+        .action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .value_parser(ValueParser::new(parse_switch))
 }
 
 /// A flag as help and shells show it: without the value that a switch may have, with what a shell can offer.

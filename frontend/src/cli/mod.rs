@@ -32,6 +32,7 @@ use given::Environment;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -134,29 +135,55 @@ fn invocation(name: &OsString, handlers: &'static [Handler]) -> Invocation {
 
 fn run(invocation: &Invocation, arguments: Vec<OsString>) -> Result<(), Stop> {
     let mut root = root_command(&invocation.program);
-    let matches = match root.try_get_matches_from_mut(arguments) {
+    let matches = match typed(root.clone()).try_get_matches_from(arguments) {
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
             return Ok(answer::print(help::of_program(&root))?);
         }
         matches => matches.map_err(|error| usage_error(&error, &invocation.program, None, &mut root))?,
     };
     configure_messages(&matches, &invocation.host)?;
-    if matches.get_flag("version") {
+    if is_on(&matches, "version") == Some(true) {
         return Ok(answer::print(commands::full_version(invocation) + "\n")?);
     }
     let Some((name, rest)) = matches.subcommand() else {
         return Err(Stop::Usage(help::of_program(&root)));
     };
-    if matches.get_one::<OsString>("config").is_some() {
-        return Err(Failure::new(format!(
+    refuse_other_configuration(&matches, &invocation.host)?;
+    let rest = rest.get_many::<OsString>("").into_iter().flatten().cloned().collect();
+    commands::dispatch(invocation, name, rest, &mut root)
+}
+
+/// A configuration other than the site's, chosen by the flag or its variable.
+fn refuse_other_configuration(matches: &ArgMatches, host: &Environment) -> Outcome<()> {
+    let typed = matches.get_one::<OsString>("config").map(|path| ("--config".to_owned(), path.as_os_str()));
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let is_own = |path| {
+        let chosen = identity(Path::new(path));
+        chosen.is_some() && chosen == identity(Path::new(&site::path()))
+    };
+    match typed.or_else(|| host.prefixed("CONFIG_FILE")).filter(|(_, path)| !is_own(*path)) {
+        None => Ok(()),
+        Some((chooser, _)) => Err(Failure::new(format!(
             "--config is not supported: the path {} is fixed when the program is built",
             site::path()
         ))
-        .hint("leave --config out; root changes that file, and 'config check FILE' checks another one")
-        .into());
+        .hint(format!(
+            "leave {chooser} out; root changes that file, and 'config check FILE' checks another one"
+        ))),
     }
-    let rest = rest.get_many::<OsString>("").into_iter().flatten().cloned().collect();
-    commands::dispatch(invocation, name, rest, &mut root)
+}
+
+/// The command as it is typed, not as it is shown: a switch may have a value.
+fn typed(root: Command) -> Command {
+    root.mut_args(|argument| match argument.get_action() {
+        ArgAction::SetTrue => flags::with_value(argument),
+        _ => argument,
+    })
+}
+
+/// What was typed of a switch.
+fn is_on(matches: &ArgMatches, name: &str) -> Option<bool> {
+    matches.get_one::<bool>(name).copied()
 }
 
 /// The program as it is parsed: with what is known only to be refused.
@@ -191,8 +218,8 @@ fn global_command(program: &str) -> Command {
 /// Of several switches the one that says most counts.
 fn configure_messages(matches: &ArgMatches, host: &Environment) -> Outcome<()> {
     let on = |name: &str| -> Outcome<bool> {
-        if matches.get_flag(name) {
-            return Ok(true);
+        if let Some(on) = is_on(matches, name) {
+            return Ok(on);
         }
         match host.prefixed(&name.to_uppercase()) {
             None => Ok(false),
@@ -248,4 +275,43 @@ fn usage(what: &str, program: &str, command: Option<&str>, definition: &mut Comm
     Stop::Usage(format!(
         "Error{subject}: {what}\n\n{usage}\n\nRun '{program} --help' for more detailed usage information.\n"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(words: &[&str]) -> Result<ArgMatches, clap::Error> {
+        typed(root_command("lamina")).try_get_matches_from(words)
+    }
+
+    #[test]
+    fn switches_before_the_command_take_a_value_as_those_behind_it_do() {
+        for (word, on) in [("--debug", true), ("--debug=true", true), ("--debug=false", false), ("-d", true)]
+        {
+            let matches = matches(&[word, "exec", "--debug"]).unwrap();
+            assert_eq!(is_on(&matches, "debug"), Some(on), "{word}");
+            assert_eq!(matches.subcommand_name(), Some("exec"), "{word}");
+        }
+        assert_eq!(is_on(&matches(&["--quiet", "--quiet=false", "exec"]).unwrap(), "quiet"), Some(false));
+        assert_eq!(is_on(&matches(&["exec"]).unwrap(), "quiet"), None);
+        assert!(matches(&["--debug=perhaps", "exec"]).is_err());
+    }
+
+    #[test]
+    fn another_configuration_is_refused_however_it_is_chosen() {
+        let refused = |words: &[&str], variable: &str| {
+            let host = vec![(variable.into(), "/no/such/file".into())];
+            let host = Environment::new(host, Dialect::Singularity);
+            refuse_other_configuration(&matches(words).unwrap(), &host).err()
+        };
+        let said = refused(&["--config", "/x", "exec"], "OTHER").unwrap().to_string();
+        assert!(said.starts_with("--config "), "{said}");
+        for variable in ["SINGULARITY_CONFIG_FILE", "APPTAINER_CONFIG_FILE"] {
+            let failure = refused(&["exec"], variable).unwrap();
+            assert_eq!(failure.to_string(), said);
+            assert!(failure.next_step().unwrap().contains(variable));
+        }
+        assert!(refused(&["exec"], "OTHER").is_none());
+    }
 }
