@@ -1,6 +1,7 @@
 //! Instances: started, joined, listed and ended.
 
 use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests::{Instance, Output, User, World};
 
@@ -79,6 +80,35 @@ fn a_name_is_checked_and_taken_once() {
     let words = format!("instance {} already exists", instance.name);
     Instance::starting(&world, &[], &image, &instance.name).run().assert_fatal(&words);
     instance.exec("true").assert_ok();
+}
+
+#[test]
+fn an_instance_is_started_from_an_image_and_not_from_an_instance() {
+    let world = World::new();
+    let start = Instance::starting(&world, &[], Path::new("instance://one"), "other").run();
+    start.assert_fatal("starting an instance from another is not allowed");
+}
+
+#[test]
+fn a_record_that_cannot_be_understood_is_told_of_and_keeps_its_name() {
+    let world = World::new();
+    let image = world.busybox_sif();
+    let instance = Instance::start(&world, &[], &image, "unclear");
+    let log = instance.listed()["logErrPath"].as_str().expect("a path").to_owned();
+    let place = PathBuf::from(log.replace("/instances/logs/", "/instances/sing/")).with_extension("");
+    instance.stop(&[]).assert_ok();
+    let record = place.join(format!("{}.json", instance.name));
+    let write = format!("mkdir {0} && echo garbage > {1}", place.display(), record.display());
+    world.program("/bin/sh").args(["-c", &write]).run().assert_ok();
+    let listed = world.lamina(["instance", "list"]).run().assert_ok();
+    let warning = format!("WARNING: Ignoring instance {}: while reading {}", instance.name, record.display());
+    listed.assert_stderr_has(&warning);
+    Instance::starting(&world, &[], &image, &instance.name)
+        .run()
+        .assert_fatal(&format!("instance {} already exists", instance.name))
+        .assert_stderr_has(&format!("remove {}", place.display()));
+    std::fs::remove_dir_all(&place).expect("it is there");
+    Instance::starting(&world, &[], &image, &instance.name).run().assert_ok();
 }
 
 #[test]

@@ -60,6 +60,11 @@ pub(super) fn start(
 ) -> Result<(), Stop> {
     let signals = Inherited::now();
     let (image, name) = (words.remove(0), words.remove(0));
+    if name_in(&image).is_some() {
+        return Err(Failure::new("starting an instance from another is not allowed")
+            .hint("give the image that it is to be started from")
+            .into());
+    }
     // A name that is no text is no valid one either.
     let name = name.to_string_lossy().into_owned();
     instance::check_name(&name)?;
