@@ -127,6 +127,10 @@ fn run_and_test_and_shell_find_what_the_image_has() {
     };
     run(&["run"]).assert_stderr_has("INFO:    No runscript found in container, executing /bin/sh");
     run(&["test"]).assert_ok().assert_stderr_has("INFO:    No test script found in container, exiting");
+    let other = world.lamina(["shell", "--shell", "/no/such/shell"]).arg(&sandbox).stdin("exit 4").run();
+    other.assert_status(4).assert_stderr_has(
+        "WARNING: /no/such/shell is no program in the container: starting /bin/sh instead",
+    );
     world.lamina(["shell"]).arg(&sandbox).stdin("echo in; exit 4").run().assert_status(4).assert_stdout("in");
     fs::create_dir(sandbox.join(".singularity.d")).expect("the sandbox can be written");
     for script in ["runscript", "test"] {

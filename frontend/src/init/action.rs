@@ -84,6 +84,13 @@ fn shell(
     }
     for words in [&["/bin/bash", "--norc"][..], &[SHELL]] {
         if is_executable(words[0]) {
+            if let Some(wanted) = wanted {
+                let wanted = message::shown(OsStr::from_bytes(wanted));
+                message::warning(format!(
+                    "{wanted} is no program in the container: starting {} instead",
+                    words[0]
+                ));
+            }
             environment.set("SHELL", words[0]);
             return Ok(command(words, arguments));
         }
