@@ -1,7 +1,8 @@
 //! How a command fails: what was being done, to what, why, and what to do next.
 
 use crate::message::shown;
-use std::fmt;
+use nix::errno::Errno;
+use std::{fmt, io};
 
 /// The exit status of every failure of ours, as scripts of the incumbents expect.
 pub const FAILURE_STATUS: u8 = 255;
@@ -17,10 +18,13 @@ pub struct Failure {
 pub type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
-    /// A failure described by one sentence: what was being done, to what, and why it did not work.
+    /// A failure described by one sentence: what was being done, to what, and why it did not work. Of a limit that is
+    /// reached, it knows what to do next.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        let message = message.into();
+        let hint = remedy(&message).map(Into::into);
+        Self { message, hint }
     }
 
     /// Adds what the user can do next, as one sentence.
@@ -85,7 +89,8 @@ pub(crate) fn reason_of(error: &impl fmt::Display) -> String {
         && digits(number)
         && (path.is_empty() || path.starts_with(" at path \""))
     {
-        return words.to_owned();
+        let too_many_files = number.parse() == Ok(Errno::EMFILE as i32);
+        return if too_many_files { FILES_SPENT } else { words }.to_owned();
     }
     let is_name = |text: &str| {
         let of_a_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
@@ -96,6 +101,46 @@ pub(crate) fn reason_of(error: &impl fmt::Display) -> String {
         _ => text,
     }
 }
+
+/// What the kernel means where it says of starting a process that it should be tried again.
+const PROCESSES_SPENT: &str = "the limit on processes ('ulimit -u') is reached";
+/// The kernel's words for a limit that may be met anywhere. C libraries have others.
+const FILES_SPENT: &str = "Too many open files";
+
+/// What to do about a limit that a message ends with.
+fn remedy(message: &str) -> Option<&'static str> {
+    if message.ends_with(FILES_SPENT) {
+        Some("raise the limit on open files: 'ulimit -n 1024'")
+    } else if message.ends_with(PROCESSES_SPENT) {
+        Some("end some of your processes, or raise the limit as far as 'ulimit -Hu' allows")
+    } else {
+        None
+    }
+}
+
+/// Why a process was not started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotStarted(Errno);
+
+impl From<Errno> for NotStarted {
+    fn from(error: Errno) -> Self {
+        Self(error)
+    }
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> Self {
+        Self(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
+    }
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Errno::EAGAIN { f.write_str(PROCESSES_SPENT) } else { self.0.fmt(f) }
+    }
+}
+
+impl std::error::Error for NotStarted {}
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +156,26 @@ mod tests {
         for other in ["E: no", "invalid type: map", "EISDIR", "x (os error y)", "line 3: ENOENT: x"] {
             assert_eq!(reason_of(&other), other);
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_met_is_named_with_its_remedy() {
+        let next = |failure: Outcome<()>| failure.unwrap_err().next_step().unwrap_or_default().to_owned();
+        let full = Errno::EMFILE;
+        for failure in [
+            Err(full).doing(String::new),
+            Err(io::Error::from(full)).doing(String::new),
+            Err(NotStarted::from(full)).doing(String::new),
+        ] {
+            assert!(next(failure).contains("'ulimit -n 1024'"));
+        }
+        for error in [NotStarted::from(Errno::EAGAIN), io::Error::from(Errno::EAGAIN).into()] {
+            let failure = Err::<(), _>(error).doing(|| "starting x".into()).unwrap_err();
+            assert!(failure.to_string().ends_with("('ulimit -u') is reached"), "{failure}");
+            assert!(failure.next_step().is_some_and(|next| next.contains("ulimit")));
+        }
+        // Of reading, it says something else.
+        assert_eq!(next(Err(io::Error::from(Errno::EAGAIN)).doing(String::new)), "");
     }
 
     #[test]

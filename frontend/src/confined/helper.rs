@@ -5,7 +5,7 @@
 //! programs need and write only what it is there to make, without network, and it dies with this process.
 
 use super::domain::Domain;
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, NotStarted, Outcome};
 use crate::making::{Interrupts, temporary_directory};
 use crate::message::{self, shown};
 use crate::process;
@@ -297,7 +297,7 @@ impl<'a> Helper<'a> {
         let starting = || format!("starting {}", shown(&path));
         let mut command = self.command().doing(starting)?;
         message::verbose(format!("Running {command:?}"));
-        let mut child = Reaped(command.spawn().doing(starting)?);
+        let mut child = Reaped(command.spawn().map_err(NotStarted::from).doing(starting)?);
         // What feeds it is closed here, so that the feeder notices when it ends.
         drop(command);
         let heard = listen(&mut child.0, interrupts, tick);
@@ -322,7 +322,11 @@ impl<'a> Helper<'a> {
         let mut command = self.command().doing(doing)?;
         command.stderr(errors.try_clone().doing(doing)?);
         message::verbose(format!("Running {command:?}"));
-        Ok(HelperOutput { child: Reaped(command.spawn().doing(doing)?), errors, name: self.program.name })
+        Ok(HelperOutput {
+            child: Reaped(command.spawn().map_err(NotStarted::from).doing(doing)?),
+            errors,
+            name: self.program.name,
+        })
     }
 
     fn command(&mut self) -> io::Result<Command> {

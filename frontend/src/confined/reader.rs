@@ -13,6 +13,7 @@
 //! parent, and this is why there is a child at all.
 
 use super::codec;
+use crate::error::{NotStarted, reason_of};
 use crate::image::FileBytes;
 use crate::process;
 use crate::sys::fork;
@@ -57,7 +58,7 @@ const NOT_SENT: i32 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unanswered {
     /// The child could not be started.
-    NotStarted(Errno),
+    NotStarted(NotStarted),
     /// The child could not lock itself up, so it did not look at anything.
     NotConfined,
     /// The child ran longer than [`SECONDS_MAX`].
@@ -71,7 +72,9 @@ pub enum Unanswered {
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted(errno) => write!(f, "the reader process could not be started: {}", errno.desc()),
+            Self::NotStarted(why) => {
+                write!(f, "the reader process could not be started: {}", reason_of(why))
+            }
             Self::NotConfined => f.write_str("the reader process could not be confined by seccomp"),
             Self::TooSlow => write!(f, "its headers could not be read within {SECONDS_MAX} seconds"),
             Self::Died(Some(signal)) => {
@@ -85,6 +88,10 @@ impl fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
+fn not_started(error: Errno) -> Unanswered {
+    Unanswered::NotStarted(error.into())
+}
+
 /// Runs `parse` over the first `length` bytes of `file` in a confined child and returns its answer.
 ///
 /// `parse` must need nothing but the bytes and memory.
@@ -96,7 +103,7 @@ pub fn read<T: Serialize + DeserializeOwned>(
     length: u64,
     parse: impl FnOnce(&FileBytes<'_>) -> T,
 ) -> Result<T, Unanswered> {
-    let (receiver, sender) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Unanswered::NotStarted)?;
+    let (receiver, sender) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(not_started)?;
     let (mut receiver, mut sender) = (File::from(receiver), File::from(sender));
     // Compiled before the fork: it allocates, and a failure is reported better from here.
     let filter = filter(file, &[&sender]).ok_or(Unanswered::NotConfined)?;
@@ -130,7 +137,7 @@ pub fn stream<T: Serialize + DeserializeOwned>(
     length: u64,
     parse: impl FnOnce(&FileBytes<'_>, &File) -> T,
 ) -> Result<(Stream<T>, OwnedFd), Unanswered> {
-    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(Unanswered::NotStarted);
+    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(not_started);
     let ((receiver, sender), (taken, given)) = (pipe()?, pipe()?);
     let (receiver, mut sender, given) = (File::from(receiver), File::from(sender), File::from(given));
     let filter = filter(file, &[&sender, &given]).ok_or(Unanswered::NotConfined)?;

@@ -6,7 +6,7 @@ use super::stand_in::{self, StandIn};
 use super::users::{Device, Users};
 use crate::confined::domain::Domain;
 use crate::confined::helper::{Program, Programs, STANDARD_PATH, said};
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, NotStarted, Outcome};
 use crate::flow::host::in_user_namespace;
 use crate::image::{self, Access, Ext3};
 use crate::making::Interrupts;
@@ -203,7 +203,7 @@ impl<'a> Start<'a> {
         let inherited = self.inherited.iter().map(AsRawFd::as_raw_fd).chain([connection.as_raw_fd()]);
         before_serving(&mut command, inherited.collect(), domain, self.keeps_capabilities);
         message::debug(format!("Running {command:?}"));
-        let process = command.spawn().doing(starting)?;
+        let process = command.spawn().map_err(NotStarted::from).doing(starting)?;
         std::mem::forget(mounted);
         let mut server = Server {
             name: self.program.name,

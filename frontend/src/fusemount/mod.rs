@@ -43,7 +43,7 @@ pub(crate) struct Devices(OwnedFd);
 /// The kernel makes no process.
 pub(crate) fn attend(ours: &OwnedFd, file_systems: &[FuseMount]) -> io::Result<()> {
     if file_systems.iter().any(|file_system| file_system.side == Side::Host) {
-        outside::attend(ours, file_systems)?;
+        outside::attend(ours, file_systems).map_err(io::Error::other)?;
     }
     Ok(())
 }

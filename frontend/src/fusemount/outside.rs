@@ -2,14 +2,13 @@
 //! the container, and its servers before it.
 
 use super::{FAILED, PATIENCE, STARTED, arguments, before_serving, receive, send};
-use crate::error::reason_of;
+use crate::error::{NotStarted, reason_of};
 use crate::message::shown;
 use crate::payload::FuseMount;
 use crate::sys::children;
 use crate::sys::fork::fork_to;
 use crate::sys::signal::{self, Disposition};
 use crate::sys::{child, descriptors};
-use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{Pid, setsid};
 use std::ffi::OsStr;
@@ -29,7 +28,7 @@ const NAP: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The kernel has no processes left.
-pub(super) fn attend(socket: &OwnedFd, file_systems: &[FuseMount]) -> Result<(), Errno> {
+pub(super) fn attend(socket: &OwnedFd, file_systems: &[FuseMount]) -> Result<(), NotStarted> {
     fork_to(|| match let_go(socket) {
         Ok(socket) => {
             answer(&socket, file_systems);
@@ -80,7 +79,7 @@ fn start(file_system: &FuseMount, connection: OwnedFd) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(words);
     child::before_exec(&mut command, move || before_serving(number));
-    let mut server = command.spawn().map_err(|error| reason_of(&error))?;
+    let mut server = command.spawn().map_err(|error| reason_of(&NotStarted::from(error)))?;
     drop(connection);
     if file_system.daemon {
         let status = server.wait().map_err(|error| reason_of(&error))?;

@@ -1,7 +1,7 @@
 //! The `fakeroot` command of the host, done by this program: a daemon remembers what programs do to owners and devices, and
 //! a library in each of them has it succeed, although nothing of it takes place.
 
-use crate::error::reason_of;
+use crate::error::{NotStarted, reason_of};
 use crate::init::environment::Environment;
 use crate::init::execute::SHELL;
 use crate::message::{self, shown};
@@ -56,7 +56,7 @@ fn start() -> Result<String, String> {
         nix::unistd::setsid()?;
         Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)
     });
-    let mut daemon = command.spawn().map_err(|error| reason_of(&error))?;
+    let mut daemon = command.spawn().map_err(|error| reason_of(&NotStarted::from(error)))?;
     let mut line = String::new();
     if let Some(said) = daemon.stdout.take() {
         BufReader::new(said).read_line(&mut line).map_err(|error| reason_of(&error))?;

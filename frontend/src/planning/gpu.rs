@@ -1,7 +1,7 @@
 //! `--nv` and `--rocm`: the programs and libraries of the host that belong to its driver, by the site's lists.
 
 use crate::confined::helper::{LDCONFIG, Programs};
-use crate::error::{Doing, Failure, Outcome};
+use crate::error::{Doing, Failure, NotStarted, Outcome};
 use crate::message::{self, shown};
 use crate::site;
 use std::ffi::OsStr;
@@ -102,7 +102,7 @@ fn known_libraries(programs: &Programs) -> Outcome<String> {
     let asking = || format!("asking {} for the host's libraries", shown(&path));
     let mut command = Command::new(&path);
     command.arg("-p").env_clear().env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().doing(asking)?;
+    let mut child = command.spawn().map_err(NotStarted::from).doing(asking)?;
     let mut text = Vec::new();
     let read = match child.stdout.take() {
         Some(output) => output.take(CACHE_BYTES_MAX).read_to_end(&mut text),

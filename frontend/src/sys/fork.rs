@@ -1,5 +1,6 @@
 //! A forked copy of this process that runs one function and is gone.
 
+use crate::error::NotStarted;
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
@@ -13,7 +14,7 @@ const PANICKED: i32 = 101;
 ///
 /// # Errors
 /// The kernel's reason for not making a process: `EAGAIN` at a process limit, `ENOMEM`.
-pub fn fork_to(work: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+pub fn fork_to(work: impl FnOnce() -> i32) -> Result<Pid, NotStarted> {
     // SAFETY: the frontend has one thread when it inspects images, so no lock of another thread can be held forever
     // in the child. Test binaries have more; what runs in the child then needs nothing but the allocator, whose
     // locks the C library itself puts in order around fork.

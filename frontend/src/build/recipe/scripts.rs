@@ -4,7 +4,7 @@ use super::tree::Tree;
 use super::{Container, Recipe};
 use crate::build::Tools;
 use crate::build::definition::Script;
-use crate::error::{Doing, FAILURE_STATUS, Failure, Outcome};
+use crate::error::{Doing, FAILURE_STATUS, Failure, NotStarted, Outcome};
 use crate::message;
 use crate::sys::children::{self, Fate};
 use crate::sys::fork::fork_to;
@@ -67,7 +67,7 @@ fn below(root: &Path, inner: &str) -> PathBuf {
 /// # Errors
 /// It cannot be started, failed, or was interrupted.
 pub(super) fn run(what: &str, mut command: Command, tools: Tools<'_>) -> Outcome<()> {
-    let child = command.spawn().doing(|| format!("starting {what}"))?;
+    let child = command.spawn().map_err(NotStarted::from).doing(|| format!("starting {what}"))?;
     let child = i32::try_from(child.id()).doing(|| format!("starting {what}"))?;
     wait(Pid::from_raw(child), what, tools)
 }
