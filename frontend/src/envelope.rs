@@ -6,6 +6,7 @@ use crate::fusemount::{self, Devices, Door, Line};
 use crate::payload::FuseMount;
 use crate::sys::descriptors;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{SFlag, fstat};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -37,7 +38,13 @@ impl Inherited {
             numbers.filter(|number| *number > 2 && descriptors::stays_across_exec(*number)).collect();
         numbers.sort_unstable();
         let taken = numbers.into_iter().filter_map(|number| Some((descriptors::adopt(number).ok()?, number)));
-        Self(taken.filter(|(descriptor, _)| may_enter(descriptor)).take(INHERITED_MAX).collect())
+        let entering = taken.filter(|(descriptor, _)| may_enter(descriptor)).take(INHERITED_MAX);
+        // Each is moved once to above the highest number. What was opened under a higher limit may have no place any more.
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        let has_room = |(before, (_, number)): &(u64, (OwnedFd, RawFd))| {
+            u64::try_from(*number).is_ok_and(|number| number + before + 2 <= limit)
+        };
+        Self((0..).zip(entering).take_while(has_room).map(|(_, entering)| entering).collect())
     }
 
     /// Gives each its number again, for the program that this process is about to become.

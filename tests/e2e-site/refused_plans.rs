@@ -145,8 +145,9 @@ fn a_host_file_system_is_a_mount_point_of_the_host_at_its_own_path() {
     let (mut world, image) = world_and_image();
     let folder = world.mkdir("data");
     let mut plan = HandMade::bare(&world, &[], &image);
-    let proc = bind(&mut plan, Path::new("/proc"), "/proc");
-    plan.plan.mounts.push(Mount::Hostfs(proc));
+    let disk = world.tmpfs("disk", "mode=0755");
+    let shown = bind(&mut plan, disk.path(), disk.path());
+    plan.plan.mounts.push(Mount::Hostfs(shown));
     let yes = "mount hostfs = yes";
     said(&mut world, &plan, yes).assert_fatal("while reading the payload");
     said(&mut world, &plan, "mount hostfs = no")
@@ -155,7 +156,9 @@ fn a_host_file_system_is_a_mount_point_of_the_host_at_its_own_path() {
     said(&mut world, &plan, "# nothing")
         .assert_fatal("the host's file systems are not mounted here")
         .assert_stderr_has("default)");
-    for (source, destination) in [(Path::new("/proc"), Path::new("/mnt")), (&folder, &folder)] {
+    for (source, destination) in
+        [(disk.path(), Path::new("/mnt")), (&folder, &folder), (Path::new("/proc"), Path::new("/proc"))]
+    {
         world.conf("");
         let mut plan = HandMade::bare(&world, &[], &image);
         let bind = bind(&mut plan, source, destination);

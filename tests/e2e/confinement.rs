@@ -69,6 +69,14 @@ fn pipes_and_files_that_the_caller_left_open_are_the_programs_and_directories_ar
     let (image, lamina) = (world.busybox_sqfs("gzip"), world.installed().lamina());
     let file = world.write("file", "of the file\n");
     for options in ["", "--pid", "--pid --no-init", "--contain", "--userns", "--userns --pid"] {
+        // A limit that leaves them no room is no reason not to run.
+        let low = format!(
+            "exec 150<{}; ulimit -n 100; {} exec {options} {} true",
+            file.display(),
+            lamina.display(),
+            image.display()
+        );
+        world.program("/bin/bash").args(["-c", &low]).run().assert_ok();
         // As a shell does for `cat <(echo of the pipe) 9<file`.
         let script = format!(
             "echo of the pipe | {{ {lamina} exec {options} {image} sh -c \

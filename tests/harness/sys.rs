@@ -36,6 +36,11 @@ fn become_user(user: &User, stand: Option<&Stand>) -> io::Result<()> {
     const NONE: Option<&'static std::ffi::CStr> = None;
     setsid()?;
     default_signals();
+    // What whoever started the tests left open would be the program's.
+    // SAFETY: takes numbers only; nothing is closed before the exec.
+    let kept =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    nix::errno::Errno::result(kept)?;
     if let Some(Stand { in_for, file }) = stand {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
