@@ -383,7 +383,7 @@ fn signals_reach_a_program_that_the_fakeroot_command_runs_and_nothing_stays() {
 fn an_overlay_image_is_closed_even_if_the_command_is_killed_while_it_is_written_to() {
     let world = World::new();
     let (image, overlay) = (world.busybox_sqfs("gzip"), overlay(&world, "kept.img", "64"));
-    let script = "echo kept >/kept; echo ready; while :; do echo x >>/growing; done";
+    let script = "echo kept >/kept; echo x >/growing; echo ready; while :; do echo x >>/growing; done";
     for options in [&["--overlay", &overlay][..], &["--overlay", &overlay, "--pid"]] {
         let running = as_root(&world, options, &image, script).spawn().wait_for("ready");
         running.signal(Signal::SIGKILL);
