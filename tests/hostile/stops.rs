@@ -348,8 +348,15 @@ fn an_ext3_that_is_only_read_opens_no_journal_whatever_it_says_when_it_is_mounte
     // Everything was looked at before the mounter makes its second file system; the first is memory.
     let calls = calls(&world, &plan.clone().running(&world, "true"));
     let mounting = calls.iter().filter(|call| call.process == 1 && call.name == "fsopen").nth(1);
-    let stopped = Stopped::at(&world, &plan, mounting.expect("it mounts")).expect("every run comes to it");
-    assert_eq!(stopped.call, "fsopen");
+    let mounting = mounting.expect("it mounts");
+    let attempt = |_| match Stopped::at(&world, &plan, mounting) {
+        Some(stopped) if stopped.call == mounting.name => Some(stopped),
+        neighbour => neighbour.and_then(|stopped| {
+            stopped.go_on();
+            None
+        }),
+    };
+    let stopped = (0..20).find_map(attempt).expect("a run is like the first one");
     let mut changed = content;
     changed[EXT_JOURNAL].copy_from_slice(&outside[EXT_JOURNAL]);
     fs::write(&image, changed).expect("it is ours");
