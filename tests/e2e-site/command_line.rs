@@ -299,3 +299,15 @@ fn a_variable_cannot_choose_another_configuration_either() {
     let own = world.lamina(["buildcfg", "SINGULARITY_CONF_FILE"]).run().assert_ok().stdout;
     exec(own.trim_end()).assert_ok();
 }
+
+#[test]
+fn an_empty_value_asks_for_nothing_and_is_told_of() {
+    let (world, image) = world_and_image();
+    for (flag, value) in [("--overlay", ""), ("--bind", ",,"), ("--scratch", "")] {
+        let run = world.lamina(["exec", flag, value]).arg(&image).args(["echo", "ran"]);
+        let said = format!("WARNING: {flag} was given an empty value");
+        run.run().assert_ok().assert_stdout("ran").assert_stderr_has(&said);
+    }
+    let run = world.lamina(["exec"]).arg(&image).args(["echo", "ran"]).env("SINGULARITY_BIND", "");
+    assert_eq!(run.run().assert_ok().stderr, "");
+}

@@ -24,7 +24,7 @@ impl Given {
     pub fn collect(flags: &[&'static Flag], typed: &ArgMatches, host: &Environment) -> Outcome<Self> {
         let mut given = Self::default();
         for flag in flags {
-            let mut values = typed_values(flag, typed)?;
+            let mut values = typed_values(flag, typed);
             if values.is_empty() || flag.variables_add {
                 values.extend(host.values_for(flag)?);
             }
@@ -66,35 +66,34 @@ fn is_true(value: &OsStr) -> bool {
     value.to_str().is_some_and(|text| parse_switch(text) == Ok(true))
 }
 
-fn typed_values(flag: &Flag, typed: &ArgMatches) -> Outcome<Vec<OsString>> {
+fn typed_values(flag: &Flag, typed: &ArgMatches) -> Vec<OsString> {
     if typed.value_source(flag.name) != Some(ValueSource::CommandLine) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    Ok(match flag.kind {
+    match flag.kind {
         Kind::Switch => {
             let on = typed.get_one::<bool>(flag.name).copied().unwrap_or(false);
             vec![if on { "true" } else { "false" }.into()]
         }
         Kind::Text => typed.get_one::<OsString>(flag.name).cloned().into_iter().collect(),
         Kind::Each => typed.get_many::<OsString>(flag.name).into_iter().flatten().cloned().collect(),
-        Kind::List => {
-            let mut all = Vec::new();
-            for value in typed.get_many::<OsString>(flag.name).into_iter().flatten() {
-                let items = items(value);
-                if items.is_empty() {
-                    return Err(no_value(flag));
-                }
-                all.extend(items);
-            }
-            all
-        }
-    })
+        Kind::List => typed
+            .get_many::<OsString>(flag.name)
+            .into_iter()
+            .flatten()
+            .map(|value| items(value))
+            .inspect(|items| warn_of_nothing(flag, items))
+            .flatten()
+            .collect(),
+    }
 }
 
-/// Most often a variable of the shell's was meant to hold the value, and what it says would be missed in silence.
-fn no_value(flag: &Flag) -> Failure {
-    Failure::new(format!("--{} was given an empty value", flag.name))
-        .hint("if a variable stands there, it is not set: set it, or leave the flag out")
+/// Most often a variable of the shell's was meant to hold the value. To the incumbents it asks for nothing, and scripts may
+/// rely on that, but what it was to say would be missed in silence.
+fn warn_of_nothing(flag: &Flag, items: &[OsString]) {
+    if items.is_empty() {
+        message::warning(format!("--{} was given an empty value, and has no effect", flag.name));
+    }
 }
 
 /// The items of a list: split at commas outside double quotes; quotes at both ends of an item are taken off and a
@@ -270,27 +269,6 @@ mod tests {
         assert_eq!(split("\"a\"\"b\""), ["a\"b"]);
         assert_eq!(split(""), Vec::<String>::new());
         assert_eq!(split("a,,b"), ["a", "b"]);
-    }
-
-    #[test]
-    fn a_list_that_is_typed_has_something_in_it_and_one_in_a_variable_need_not() {
-        use crate::cli::flags;
-        let command = || flags::add_to(clap::Command::new("exec"), flags::ACTION);
-        let collect = |words: &[&str], variable: &str| {
-            let typed = command().no_binary_name(true).try_get_matches_from(words).unwrap();
-            let host = vec![(variable.into(), " ".into())];
-            let flags: Vec<_> = flags::ACTION.iter().collect();
-            Given::collect(&flags, &typed, &Environment::new(host, Dialect::Singularity))
-        };
-        for flag in ["overlay", "bind", "scratch"] {
-            for value in ["", ",,"] {
-                let refused = collect(&[&format!("--{flag}"), value], "OTHER").unwrap_err();
-                assert_eq!(refused.to_string(), format!("--{flag} was given an empty value"));
-            }
-            let variable = format!("SINGULARITY_{}", flag.to_uppercase());
-            assert!(collect(&[], &variable).unwrap().all(flag).is_empty());
-        }
-        assert!(collect(&["-B", "/a", "-B", ""], "OTHER").is_err());
     }
 
     #[test]
