@@ -10,8 +10,8 @@ const LINE_BYTES_MAX: usize = 900;
 /// How long a daemon that is behind is waited for: whoever floods the log keeps himself out of it no more than that. One
 /// that reads nothing at all keeps every start waiting so long, and nothing else.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Ends a line that was longer, so that nobody takes a part for the whole.
-const CUT: &[u8] = b" [cut]";
+/// Ends a line or a name that was longer, so that nobody takes a part for the whole.
+pub const CUT: &str = " [cut]";
 /// Fixed, because the name this program was started by is the caller's.
 const TAG: &str = "lamina-starter";
 
@@ -26,7 +26,7 @@ impl syslog::LogFormat<&str> for Line {
         let pid = std::process::id();
         let line = format!("<{priority}>{TAG}[{pid}]: {message}");
         match line.as_bytes().get(..LINE_BYTES_MAX) {
-            Some(start) if line.len() > LINE_BYTES_MAX => to.write_all(&[start, CUT].concat())?,
+            Some(start) if line.len() > LINE_BYTES_MAX => to.write_all(&[start, CUT.as_bytes()].concat())?,
             _ => to.write_all(line.as_bytes())?,
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Policy guards what root lends. When root itself is asking, only the directives that describe the container
 //! (what is mounted, which types) apply; the limits on owners, groups, paths and directories do not.
 
+use crate::audit_log::CUT;
 use crate::caller::Caller;
 use crate::evidence::Facts;
 use crate::refusal::Refusal;
@@ -88,8 +89,8 @@ const FUSE: u64 = 0x6573_5546;
 /// What `mount hostfs` leaves to `mount proc`, `mount sys` and `mount dev`.
 const NOT_HOSTFS: [&[u8]; 3] = [b"/proc", b"/sys", b"/dev"];
 
-/// Bytes of an image's place that a line of the log has room for beside everything else; the numbers before it say
-/// which file it is.
+/// Bytes of an image's place that a line of the log has room for beside everything else. A longer one ends as a line does
+/// that was cut; the numbers before it say which file it is.
 const LOGGED_PLACE_BYTES_MAX: usize = 256;
 
 /// Least size of the session's memory in bytes: to a tmpfs, 0 is no limit at all.
@@ -180,7 +181,11 @@ fn describe(plan: &Plan, facts: &[&Facts]) -> String {
         let facts = facts.get(usize::from(image.descriptor.0));
         let (device, inode) = facts.map_or((0, 0), |facts| facts.identity);
         let place = facts.and_then(|facts| facts.place.as_deref()).unwrap_or(b"?");
-        let place: String = place.escape_ascii().map(char::from).take(LOGGED_PLACE_BYTES_MAX).collect();
+        let mut place = place.escape_ascii().to_string();
+        if place.len() > LOGGED_PLACE_BYTES_MAX {
+            place.truncate(LOGGED_PLACE_BYTES_MAX);
+            place += CUT;
+        }
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
         format!("{kind}({major}:{minor},{inode},\"{place}\")")
     };

@@ -199,8 +199,13 @@ impl Environment {
     /// As [`Self::prefixed`], for a variable that may not matter: without a word about what is odd.
     #[must_use]
     pub fn prefixed_quietly(&self, name: &str) -> Option<&OsStr> {
-        let value = |prefix| self.get(&format!("{prefix}_{name}")).filter(|value| !is_blank(value));
-        self.prefixes().into_iter().find_map(value)
+        self.prefixes().into_iter().find_map(|prefix| self.set(&format!("{prefix}_{name}")))
+    }
+
+    /// The value of a prefixed variable that is not blank.
+    fn set(&self, name: &str) -> Option<&OsStr> {
+        let mut prefixed = self.prefixed.iter().filter_map(|at| self.variables.get(*at));
+        prefixed.find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
     }
 
     /// A variable under the preferred prefix, else under the other one. Blank counts as not set.
@@ -210,11 +215,7 @@ impl Environment {
             return None;
         }
         let [preferred, other] = self.prefixes().map(|prefix| format!("{prefix}_{name}"));
-        let set = |name: &str| {
-            let mut prefixed = self.prefixed.iter().filter_map(|at| self.variables.get(*at));
-            prefixed.find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
-        };
-        match (set(&preferred), set(&other)) {
+        match (self.set(&preferred), self.set(&other)) {
             (Some(value), second) => {
                 if !self.spoken_of && second.is_some_and(|second| second != value) {
                     message::warning(format!(

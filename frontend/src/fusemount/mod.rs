@@ -4,7 +4,7 @@
 mod outside;
 
 use crate::envelope::{receive, send};
-use crate::error::{Doing, Outcome, reason_of};
+use crate::error::{Doing, NotStarted, Outcome, reason_of};
 use crate::fuse::open_device;
 use crate::payload::{FuseMount, Side};
 use crate::sys::descriptors;
@@ -41,11 +41,11 @@ pub(crate) struct Devices(OwnedFd);
 ///
 /// # Errors
 /// The kernel makes no process.
-pub(crate) fn attend(ours: &OwnedFd, file_systems: &[FuseMount]) -> io::Result<()> {
-    if file_systems.iter().any(|file_system| file_system.side == Side::Host) {
-        outside::attend(ours, file_systems).map_err(io::Error::other)?;
+pub(crate) fn attend(ours: &OwnedFd, file_systems: &[FuseMount]) -> Result<(), NotStarted> {
+    match file_systems.iter().any(|file_system| file_system.side == Side::Host) {
+        true => outside::attend(ours, file_systems),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 impl Devices {

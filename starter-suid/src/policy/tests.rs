@@ -750,6 +750,7 @@ fn a_permit_describes_what_it_permits_on_one_plain_line() {
     let long = |facts: &mut Facts| facts.place = Some(vec![b'\n'; 4000]);
     let long = Request::new().but(long).overlay(ext3()).but(long).permit("").description;
     assert!(long.ends_with(" layers=0 mounts=0") && long.len() < 800, "{long}");
+    assert_eq!(long.matches(" [cut]\")").count(), 2, "{long}");
     let unknown = Request::new().but(|facts| facts.place = None).permit("");
     assert!(unknown.description.contains("\"?\""), "{}", unknown.description);
 }
